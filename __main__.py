@@ -1,0 +1,5 @@
+"""`python -m selftrain` is `srt`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,5 @@
+"""label: samples in, answers and the ledger of votes out."""
+
+from .stage import run
+
+__all__ = ["run"]

@@ -1,0 +1,194 @@
+"""label: samples -> answers.parquet (one row a sample) -> labels.parquet (the ledger, one row a problem).
+
+Two steps with a manifest each, so that a new rule re-reads the small answers file, never the responses.
+Deviation from the paper's code: votes are exact answer classes rather than raw strings, a response without an
+answer does not vote but stays in the denominator, and a tie abstains rather than taking the first answer seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ...answers import GRADER_VERSION, find, vote
+from ...data.errors import UserError
+from ...data.manifest import (
+    Manifest,
+    Step,
+    begin,
+    commit,
+    finished,
+    input_content,
+    load,
+    require_free,
+    table_output,
+)
+from ...data.problems import Problems
+from ...data.schemas import ANSWERS, LABELS, PROBLEMS
+from ...data.store import as_table, read_table, sha256_of, write_table
+from ..config import Config
+from ..progress import progress
+from ..summary import Summary, summarize
+from .ledger import Vote, ledger_row
+from .sources import Sample, outside_problems, outside_samples, own_samples
+
+_REPORT_EVERY = 1_000  # samples between two movements of the progress bar
+
+
+def run(config: Config, run: Path, *, overwrite: bool = False) -> Summary:
+    """Extract the answer of every sample, vote, and write the ledger.
+
+    Reads samples/ of the run, or the file `samples.path` of another engine (then problems.parquet is made from
+    that file). Needs neither torch nor vLLM. Raises UserError on the user's mistakes, before anything is written.
+    """
+    outside = Path(config.samples.path).expanduser() if config.samples.path else None
+    _answers(config, run, outside, overwrite)
+    manifest, skipped = _labels(config, run, overwrite)
+    return summarize(manifest, "labels.parquet", skipped=skipped)
+
+
+def _answers(config: Config, run: Path, outside: Path | None, overwrite: bool) -> None:
+    if outside is None:
+        content = input_content(run, "samples", "samples", "srt generate")
+    elif (run / "samples.json").is_file():
+        raise UserError(f"{run} holds generated samples; label the file {outside} in another --run folder")
+    elif not outside.is_file():
+        raise UserError(f"samples.path: {outside} does not exist")
+    else:
+        content = sha256_of(outside)
+    columns = {"samples": {"columns": config.samples.columns}} if outside else {}
+    step = Step(
+        "answers",
+        "label",
+        run,
+        config={**config.sections("answers"), **columns, "grader_version": GRADER_VERSION},
+        inputs={"samples": content},
+        owns=("answers.parquet",) if outside is None else ("problems.parquet", "answers.parquet"),
+    )
+    if finished(step):
+        return
+    require_free(step, overwrite=overwrite)
+    problems = outside_problems(outside, config) if outside else None
+    samples = outside_samples(outside, config) if outside else own_samples(run)
+    total = (
+        load(run / "samples.json").value["rows_out"]
+        if outside is None
+        else sum(1 for _ in outside_samples(outside, config))
+    )
+    by_problem: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    with progress(f"label {run.name}", total) as advance:
+        for number, sample in enumerate(samples, 1):
+            by_problem[sample.problem_id].append(_answer(sample, config))
+            if number % _REPORT_EVERY == 0:
+                advance(_REPORT_EVERY, "answers")
+    for rows in by_problem.values():
+        _number_classes(rows)
+    _commit_answers(run, step, problems, by_problem, overwrite)
+
+
+def _answer(sample: Sample, config: Config) -> dict[str, Any]:
+    found = find(sample.response, truncated=sample.truncated, rules=config.answers.rules)
+    return {
+        "problem_id": sample.problem_id,
+        "sample_index": sample.sample_index,
+        "answer": found.answer if found else None,
+        "how": found.how if found else None,
+        "class_id": None,
+        "settled_by": None,
+        "truncated": sample.truncated,
+    }
+
+
+def _number_classes(rows: list[dict[str, Any]]) -> None:
+    """Give the rows of one problem, in sample order, their class ids: 0 is the largest class."""
+    rows.sort(key=lambda row: row["sample_index"])
+    for class_id, group in enumerate(vote([row["answer"] for row in rows]).classes):
+        for member in group.members:
+            rows[member] |= {"class_id": class_id, "settled_by": "exact"}
+
+
+def _commit_answers(
+    run: Path,
+    step: Step,
+    problems: Problems | None,
+    by_problem: dict[str, list[dict[str, Any]]],
+    overwrite: bool,
+) -> None:
+    table = as_table((row for key in sorted(by_problem) for row in by_problem[key]), ANSWERS)
+    begin(step, overwrite=overwrite)
+    write_table(run / "answers.parquet", table, ANSWERS)
+    outputs = {"answers.parquet": table_output(run, "answers.parquet", table, ANSWERS)}
+    if problems is not None:
+        write_table(run / "problems.parquet", problems.table, PROBLEMS)
+        outputs["problems.parquet"] = table_output(run, "problems.parquet", problems.table, PROBLEMS)
+    how = Counter(value or "none" for value in table.column("how").to_pylist())
+    n = max(table.num_rows, 1)
+    summary = {
+        "samples": table.num_rows,
+        "answered_share": round(1 - how["none"] / n, 4),
+        "found_by": dict(how),
+    }
+    commit(step, outputs, rows_in=table.num_rows, rows_out=table.num_rows, summary=summary)
+
+
+def _labels(config: Config, run: Path, overwrite: bool) -> tuple[Manifest, bool]:
+    made_problems = "answers" if config.samples.path else "samples"
+    step = Step(
+        "labels",
+        "label",
+        run,
+        config=config.sections("label"),
+        inputs={
+            "answers.parquet": input_content(run, "answers", "answers.parquet", "srt label"),
+            "problems.parquet": input_content(run, made_problems, "problems.parquet", "srt label"),
+        },
+        owns=("labels.parquet",),
+    )
+    manifest = finished(step)
+    if manifest:
+        return manifest, True
+    require_free(step, overwrite=overwrite)
+    problems = {row["problem_id"]: row for row in read_table(run / "problems.parquet", PROBLEMS).to_pylist()}
+    votes: dict[str, list[Vote]] = defaultdict(list)
+    for row in read_table(run / "answers.parquet", ANSWERS).to_pylist():
+        votes[row["problem_id"]].append(Vote(row["answer"], row["truncated"]))
+    splits = {problems[problem_id]["split"] for problem_id in votes}
+    rows = [
+        ledger_row(problem_id, votes.get(problem_id, []), problem["gold"], config.label.min_frequency)
+        for problem_id, problem in sorted(problems.items())
+        if problem["split"] in splits
+    ]
+    table = as_table(rows, LABELS)
+    begin(step, overwrite=overwrite)
+    write_table(run / "labels.parquet", table, LABELS)
+    outputs = {"labels.parquet": table_output(run, "labels.parquet", table, LABELS)}
+    n_samples = sum(len(group) for group in votes.values())
+    return commit(step, outputs, rows_in=n_samples, rows_out=len(rows), summary=_statistics(table)), False
+
+
+def _statistics(table: pa.Table) -> dict[str, Any]:
+    """What the ledger as a whole says; means are over problems, accuracies only where there is gold."""
+    rows = table.to_pylist()
+    labelled = [row for row in rows if row["label"] is not None]
+    judged = [row for row in labelled if row["label_correct"] is not None]
+    n_samples = sum(row["n_samples"] for row in rows)
+    return {
+        "problems": len(rows),
+        "labelled": len(labelled),
+        "abstained": dict(Counter(row["reason"] for row in rows if row["reason"])),
+        "abstained_total": len(rows) - len(labelled),
+        "mean_majority_frequency": mean([row["majority_frequency"] for row in rows]),
+        "answered_share": round(sum(row["n_answered"] for row in rows) / max(n_samples, 1), 4),
+        "truncated_share": round(sum(row["n_truncated"] for row in rows) / max(n_samples, 1), 4),
+        "pass_rate": mean([row["pass_rate"] for row in rows if row["pass_rate"] is not None]),
+        "label_accuracy": mean([float(row["label_correct"]) for row in judged]),
+        "reward_accuracy": mean([row["reward_accuracy"] for row in judged]),
+    }
+
+
+def mean(values: list[float]) -> float | None:
+    """Mean to 4 places, None of nothing."""
+    return round(sum(values) / len(values), 4) if values else None
