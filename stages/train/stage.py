@@ -92,7 +92,7 @@ def _train(
     overwrite: bool,
 ) -> Manifest:
     try:
-        from .trainer import Watch, make_trainer, require_known_fields
+        from .trainer import Watch, grpo_config, make_trainer
     except ModuleNotFoundError as error:
         raise UserError(
             f"training needs {error.name}: pip install 'selftrain[train]' or run `make setup` in a checkout"
@@ -102,11 +102,11 @@ def _train(
             f"the curriculum has {len(curriculum)} problems, fewer than train.prompts_per_step "
             f"{config.train.prompts_per_step}: lower it, or raise curate.fraction"
         )
-    require_known_fields(config.train.trl)
     policy = step.run / "policy"
+    args = grpo_config(config, policy, len(validation))
     begin(step, overwrite=overwrite)
     policy.mkdir(exist_ok=True)
-    trainer = make_trainer(config, model, policy, curriculum, validation)
+    trainer = make_trainer(config, args, model, curriculum, validation)
     resume = _last_checkpoint(policy)
     total = config.train.max_steps or _steps(config, len(curriculum))
     with progress(f"train {step.run.name}", total) as advance:

@@ -38,7 +38,7 @@ _OURS = frozenset(
 )
 
 
-def require_known_fields(extra: dict[str, Any]) -> None:
+def _require_known_fields(extra: dict[str, Any]) -> None:
     """Raise UserError when `train.trl` names a field that TRL does not have or that the train section decides."""
     fields = {field.name for field in dataclasses.fields(GRPOConfig)}
     for name in extra:
@@ -50,14 +50,15 @@ def require_known_fields(extra: dict[str, Any]) -> None:
             raise UserError(f"unknown key train.trl.{name}: this TRL's GRPOConfig has no such field{hint}")
 
 
-def grpo_config(config: Config, model: Model, output: Path, n_validation: int) -> GRPOConfig:
-    """The section `train` as TRL arguments.
+def grpo_config(config: Config, output: Path, n_validation: int) -> GRPOConfig:
+    """The section `train` as TRL arguments; writes nothing.
 
     One optimizer step uses `prompts_per_step` x `num_generations` rollouts, in pieces of `micro_batch_size`
-    (fully on-policy: one update for each generation, as in the paper's B.1).
+    (fully on-policy: one update for each generation, as in the paper's B.1). Raises UserError on a field or
+    value that TRL refuses.
     """
     section = config.train
-    require_known_fields(section.trl)
+    _require_known_fields(section.trl)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rows = section.prompts_per_step * section.num_generations
     micro = section.micro_batch_size or rows // world
@@ -68,13 +69,15 @@ def grpo_config(config: Config, model: Model, output: Path, n_validation: int) -
         )
     validation: dict[str, Any] = {}
     if n_validation:
+        # Whole groups of validation samples; near 256 rows, since larger batches of a small model are bound by
+        # copies of the KV cache on CPU.
+        groups = max(1, (section.micro_batch_size or 256) // section.validation_samples)
         validation = {
             "eval_strategy": "steps",
             "eval_steps": section.eval_every,
             "eval_on_start": True,
             "num_generations_eval": section.validation_samples,
-            # Near 256 rows: larger batches of a small model are bound by copies of the KV cache on CPU.
-            "per_device_eval_batch_size": max(1, 256 // section.validation_samples) * section.validation_samples,
+            "per_device_eval_batch_size": groups * section.validation_samples,
             "metric_for_best_model": "eval_reward",
             "greater_is_better": True,
         }
@@ -84,7 +87,7 @@ def grpo_config(config: Config, model: Model, output: Path, n_validation: int) -
         "save_total_limit": 2, "use_cpu": not torch.cuda.is_available(), "dataloader_pin_memory": False,
         "model_init_kwargs": dtype or None,
     }  # fmt: skip
-    return GRPOConfig(
+    arguments: dict[str, Any] = dict(
         output_dir=str(output),
         seed=config.seed,
         per_device_train_batch_size=micro,
@@ -109,6 +112,10 @@ def grpo_config(config: Config, model: Model, output: Path, n_validation: int) -
         **validation,
         **{**defaults, **section.trl},
     )
+    try:
+        return GRPOConfig(**arguments)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"train: TRL refuses these settings: {error}") from error
 
 
 def as_dataset(rows: Sequence[dict[str, Any]], target: str, config: Config) -> datasets.Dataset:
@@ -156,8 +163,8 @@ class Watch(TrainerCallback):
 
 def make_trainer(
     config: Config,
+    args: GRPOConfig,
     model: Model,
-    output: Path,
     curriculum: list[dict[str, Any]],
     validation: list[dict[str, Any]],
 ) -> GRPOTrainer:
@@ -166,7 +173,6 @@ def make_trainer(
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(model)
     tokenizer.padding_side = "left"
-    args = grpo_config(config, model, output, len(validation))
     reward = label_reward(config.answers.rules, config.train.max_completion_length, _stop_ids(model, tokenizer))
     trainer = GRPOTrainer(
         model=str(model.folder),
