@@ -43,8 +43,8 @@ lock: ## Resolve the CPU lock anew (requirements/cpu.txt) from pyproject.toml an
 
 # A changed CONFIG or SET must reach the stages although no file changed: the stamp changes with them.
 $(RUN)/.arguments: FORCE
-	@mkdir -p $(@D)
-	@echo '$(CONFIG) $(SET)' | cmp -s - $@ || echo '$(CONFIG) $(SET)' > $@
+	+@mkdir -p $(@D)
+	+@echo '$(CONFIG) $(SET)' | cmp -s - $@ || echo '$(CONFIG) $(SET)' > $@
 
 $(RUN)/samples.json: $(CONFIG) $(RUN)/.arguments | $(READY)
 	$(SRT) generate $(ARGS)

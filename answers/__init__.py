@@ -8,7 +8,7 @@ standard library, and is bounded in time on any input.
 
 from .ballot import AnswerClass, Ballot, vote
 from .canonical import equivalent, normalize
-from .extraction import DEFAULT_RULES, Extraction, extract, find
+from .extraction import DEFAULT_RULES, Extraction, extract, find, gold_answer
 
 # Stored with every output. Raise it whenever a rule of extraction or of the canonical form changes.
 GRADER_VERSION: str = "1"
@@ -22,6 +22,7 @@ __all__ = [
     "equivalent",
     "extract",
     "find",
+    "gold_answer",
     "normalize",
     "vote",
 ]

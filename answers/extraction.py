@@ -162,6 +162,11 @@ def find(text: str, *, truncated: bool = False, rules: Sequence[str] = DEFAULT_R
     return None
 
 
+def gold_answer(text: str) -> str:
+    """The answer in a gold text: what its box holds where it has one, else the text itself."""
+    return extract(text) or text
+
+
 def extract(text: str, *, truncated: bool = False, rules: Sequence[str] = DEFAULT_RULES) -> str | None:
     """The final answer of one response as the model wrote it, or None; see `find` for the rules."""
     found = find(text, truncated=truncated, rules=rules)

@@ -107,18 +107,26 @@ def load(path: Path) -> Manifest:
     return Manifest(path, value)
 
 
-def finished(step: Step) -> Manifest | None:
+def finished(step: Step, *, overwrite: bool = False) -> Manifest | None:
     """The step's manifest when it is complete under this very fingerprint, else None.
 
-    A skip refreshes the manifest's time, so that `make` sees it as newer than its inputs.
+    A step whose files are gone is not complete. With `overwrite` neither is one whose files were altered: that
+    is how a damaged output is made again.
     """
     if not step.manifest_path.is_file():
         return None
     manifest = load(step.manifest_path)
     if manifest.value["fingerprint"] != step.fingerprint:
         return None
-    os.utime(step.manifest_path)
-    return manifest
+    return None if _damaged(step.run, manifest, altered=overwrite) else manifest
+
+
+def _damaged(run: Path, manifest: Manifest, *, altered: bool) -> list[Path]:
+    """Files of a manifest's outputs that are missing or, when asked for, altered."""
+    files = {
+        run / relative: digest for output in manifest.outputs.values() for relative, digest in output.files.items()
+    }
+    return [path for path, digest in files.items() if not path.is_file() or (altered and sha256_of(path) != digest)]
 
 
 def require_free(step: Step, *, overwrite: bool) -> None:
@@ -138,10 +146,17 @@ def require_free(step: Step, *, overwrite: bool) -> None:
                     f"Use --overwrite to replace it, or another --run folder to keep both"
                 )
             return
-    for relative in step.owns:
-        if (step.run / relative).exists():
+    refuse_strays(step.run, step.name, step.owns)
+
+
+def refuse_strays(run: Path, name: str, owns: tuple[str, ...]) -> None:
+    """Raise UserError when outputs of a step stand there and neither a manifest nor work in progress explains them."""
+    if (run / f"{name}.json").is_file() or (run / f".{name}.partial.json").is_file():
+        return
+    for relative in owns:
+        if (run / relative).exists():
             raise UserError(
-                f"{step.run / relative} exists but no manifest says how it was made. "
+                f"{run / relative} exists but no manifest says how it was made. "
                 f"Use --overwrite to replace it, or another --run folder"
             )
 
@@ -153,7 +168,16 @@ def begin(step: Step, *, overwrite: bool) -> bool:
     first, so that no moment exists in which it vouches for new files.
     """
     require_free(step, overwrite=overwrite)
-    if step.partial_path.is_file() and load(step.partial_path).value["fingerprint"] == step.fingerprint:
+    if _same(step, step.partial_path):
+        step.manifest_path.unlink(missing_ok=True)
+        return True
+    started = {"stage": step.stage, "fingerprint": step.fingerprint, "payload": step.payload}
+    if _same(step, step.manifest_path):
+        # Finished once, damaged since: what is as it was written stays.
+        for path in _damaged(step.run, load(step.manifest_path), altered=True):
+            path.unlink(missing_ok=True)
+        write_json(step.partial_path, {**started, "outputs": {}, "summary": {}})
+        step.manifest_path.unlink()
         return True
     step.manifest_path.unlink(missing_ok=True)
     step.partial_path.unlink(missing_ok=True)
@@ -163,17 +187,12 @@ def begin(step: Step, *, overwrite: bool) -> bool:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    write_json(
-        step.partial_path,
-        {
-            "stage": step.stage,
-            "fingerprint": step.fingerprint,
-            "payload": step.payload,
-            "outputs": {},
-            "summary": {},
-        },
-    )
+    write_json(step.partial_path, {**started, "outputs": {}, "summary": {}})
     return False
+
+
+def _same(step: Step, path: Path) -> bool:
+    return path.is_file() and load(path).value["fingerprint"] == step.fingerprint
 
 
 def commit(

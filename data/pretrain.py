@@ -90,8 +90,9 @@ and tested on a CPU, without a download. It knows chains of additions and subtra
 
     OMP_NUM_THREADS=1 python -m selftrain.data.pretrain --out data/checkpoint --seed {seed} --steps {steps}
 
-{steps} steps of {batch} fresh problems ({examples} in all): levels 1 to 6 in turn and {long_chains} long chains (levels
-7 and 8) a step, half of them stories, none of the shipped problem texts among them. (Other wordings of the same sum may be: level 1 has only 126 sums.)
+{steps} steps of {batch} fresh problems ({examples} in all): levels 1 to 6 in turn and {long_chains} long chains
+(levels 7 and 8) a step, half of them stories, none of the shipped problem texts among them. (Other wordings of
+the same sum may be: level 1 has only 126 sums.)
 Loss on the response only. AdamW, learning rate {rate} after {warmup} warm-up steps, betas 0.9 and 0.95,
 weight decay 0.01, gradient norm at most 1, cosine over {horizon} steps, stopped early.
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from .errors import UserError
 from .schemas import PROBLEMS
 from .store import as_table
-from .tabular import pick_column, read_rows
+from .tabular import pick_column, read_rows, require_text
 
 BUILTIN = "builtin:arithmetic"
 _BUILTIN_FILE = Path(__file__).parent / "arithmetic.jsonl"
@@ -56,98 +56,117 @@ def read_problems(
     limit: int | None = None,
     held_out: Mapping[str, float] | None = None,
     seed: int = 0,
-    text_required: bool = True,
+    from_samples: bool = False,
 ) -> Problems:
     """Check, merge and split rows of any source into the PROBLEMS table.
 
     `columns` maps our fields to the source's columns, `gold_after` takes the gold answer from behind the last
     occurrence of a marker (GSM8K's "####"), `limit` keeps the first rows of the source. Where the source has no
     split column, `held_out` sets aside shares per split by a seeded hash of problem_id; the rest is "train".
+    `from_samples`: each row is a sample that repeats its problem; the text may be missing, and two ids with one
+    text stay apart, since each has votes of its own.
     Raises UserError naming `where` and the row on any violation of the module's rules.
     """
-    merged = 0
+    reader = _Reader(where, columns or {}, gold_after, from_samples)
     found: dict[str, dict[str, Any]] = {}
     by_text: dict[str, dict[str, Any]] = {}
-    mapping: dict[str, str | None] | None = None
+    merged_ids: dict[str, dict[str, Any]] = {}
+    merged = 0
     for number, raw in enumerate(rows, 1):
         if limit is not None and number > limit:
             break
-        if mapping is None:
-            mapping = _map_columns(list(raw), columns or {}, where, text_required)
-        row = _clean(raw, mapping, where, number, gold_after, text_required)
-        known = found.get(row["problem_id"]) or (by_text.get(row["problem"]) if row["problem"] is not None else None)
+        row = reader.clean(raw, number)
+        known = found.get(row["problem_id"]) or merged_ids.get(row["problem_id"])
+        if known is None and not from_samples:
+            known = by_text.get(row["problem"])
+            if known is not None:
+                merged_ids[row["problem_id"]] = row
         if known is None:
-            found[row["problem_id"]] = row
-            if row["problem"] is not None:
-                by_text[row["problem"]] = row
+            found[row["problem_id"]] = by_text[row["problem"]] = row
         else:
             _require_same(known, row, where, number)
             merged += 1
     if not found:
         raise UserError(f"{where} holds no problems")
     ordered = [found[key] for key in sorted(found)]
-    if mapping is not None and mapping["split"] is None:
+    if not reader.has_split:
         _assign_splits(ordered, held_out or {}, seed)
     return Problems(as_table(ordered, PROBLEMS), merged)
 
 
-def _map_columns(
-    available: list[str], columns: Mapping[str, str], where: str, text_required: bool
-) -> dict[str, str | None]:
-    unknown = set(columns) - set(USUAL_COLUMNS)
-    if unknown:
-        raise UserError(
-            f"problems.columns maps {', '.join(sorted(unknown))}; the fields are {', '.join(USUAL_COLUMNS)}"
-        )
-    mapping = {
-        field: pick_column(available, field, columns.get(field), usual, where) for field, usual in USUAL_COLUMNS.items()
-    }
-    if mapping["problem"] is None and text_required:
-        raise UserError(
-            f"{where} has no problem text: looked for columns {', '.join(USUAL_COLUMNS['problem'])} among "
-            f"{', '.join(available)}; map one with --set problems.columns.problem=NAME"
-        )
-    return mapping
+class _Reader:
+    """Turns the source's rows into ours. Rows of a jsonl file may differ in their keys, so each set of keys is
+    mapped once; a column that the user names must be in the first row."""
+
+    def __init__(self, where: str, columns: Mapping[str, str], gold_after: str | None, from_samples: bool) -> None:
+        unknown = set(columns) - set(USUAL_COLUMNS)
+        if unknown:
+            known = ", ".join(USUAL_COLUMNS)
+            raise UserError(f"problems.columns maps {', '.join(sorted(unknown))}; the fields are {known}")
+        self._where, self._columns, self._gold_after = where, columns, gold_after
+        self._from_samples = from_samples
+        self._mappings: dict[tuple[str, ...], dict[str, str | None]] = {}
+
+    @property
+    def has_split(self) -> bool:
+        return any(mapping["split"] for mapping in self._mappings.values())
+
+    def clean(self, raw: Mapping[str, Any], number: int) -> dict[str, Any]:
+        """One row of PROBLEMS, checked on its own."""
+        where = f"{self._where} row {number}"
+        mapping = self._mapping(tuple(raw))
+        values = {field: _text(raw, column, where) for field, column in mapping.items()}
+        if not values["problem"] and not self._from_samples:
+            raise UserError(f"{where} has an empty problem")
+        if mapping["problem_id"] is not None and not values["problem_id"]:
+            raise UserError(f"{where} has an empty problem id")
+        source = values["source"] or Path(self._where).name.split(".")[0]
+        identity = hashlib.sha256(f"{source}\n{values['problem']}".encode()).hexdigest()[:16]
+        return {
+            "problem_id": values["problem_id"] or identity,
+            "problem": values["problem"] or None,
+            "gold": self._gold(values["gold"], where),
+            "source": source,
+            "level": values["level"],
+            "split": values["split"] or "train",
+        }
+
+    def _mapping(self, available: tuple[str, ...]) -> dict[str, str | None]:
+        if available not in self._mappings:
+            first = not self._mappings
+            names = list(available)
+            mapping = {
+                field: pick_column(names, field, self._asked(field, names, first), usual, self._where)
+                for field, usual in USUAL_COLUMNS.items()
+            }
+            if first and mapping["problem"] is None and not self._from_samples:
+                raise UserError(
+                    f"{self._where} has no problem text: looked for columns {', '.join(USUAL_COLUMNS['problem'])} "
+                    f"among {', '.join(names)}; map one with --set problems.columns.problem=NAME"
+                )
+            self._mappings[available] = mapping
+        return self._mappings[available]
+
+    def _asked(self, field: str, available: list[str], first: bool) -> str | None:
+        asked = self._columns.get(field)
+        return asked if first or asked in available else None
+
+    def _gold(self, gold: str | None, where: str) -> str | None:
+        if not gold or self._gold_after is None:
+            return gold or None
+        if self._gold_after not in gold:
+            raise UserError(f"{where}: gold has no '{self._gold_after}' (problems.gold_after)")
+        return gold.rsplit(self._gold_after, 1)[1].strip() or None
 
 
-def _clean(
-    raw: Mapping[str, Any],
-    mapping: Mapping[str, str | None],
-    where: str,
-    number: int,
-    gold_after: str | None,
-    text_required: bool,
-) -> dict[str, Any]:
-    def value(field: str) -> str | None:
-        column = mapping[field]
-        if column is None or raw.get(column) is None:
-            return None
-        if isinstance(raw[column], (list, dict, bytes)):
-            raise UserError(f"{where} row {number}: column '{column}' holds a {type(raw[column]).__name__}, not text")
-        return str(raw[column]).strip()
-
-    text = value("problem")
-    if text_required and not text:
-        raise UserError(f"{where} row {number} has an empty problem")
-    gold = value("gold") or None
-    if gold is not None and gold_after is not None:
-        if gold_after not in gold:
-            raise UserError(f"{where} row {number}: gold has no '{gold_after}' (problems.gold_after)")
-        gold = gold.rsplit(gold_after, 1)[1].strip() or None
-    source = value("source") or Path(where).name.split(".")[0]
-    problem_id = value("problem_id")
-    if mapping["problem_id"] is not None and not problem_id:
-        raise UserError(f"{where} row {number} has an empty problem id")
-    if problem_id is None:
-        problem_id = hashlib.sha256(f"{source}\n{text}".encode()).hexdigest()[:16]
-    return {
-        "problem_id": problem_id,
-        "problem": text or None,
-        "gold": gold,
-        "source": source,
-        "level": value("level"),
-        "split": value("split") or "train",
-    }
+def _text(raw: Mapping[str, Any], column: str | None, where: str) -> str | None:
+    """A cell as stripped text, None where there is none."""
+    value = raw.get(column) if column is not None else None
+    if value is None:
+        return None
+    if isinstance(value, (list, dict, bytes)):
+        raise UserError(f"{where}: column '{column}' holds a {type(value).__name__}, not text")
+    return require_text(str(value).strip(), f"{where}: column '{column}'")
 
 
 def _require_same(known: Mapping[str, Any], row: Mapping[str, Any], where: str, number: int) -> None:

@@ -36,15 +36,19 @@ def render(problem: str, rule: PromptRule, tokenizer: Any) -> list[int]:
     """Token ids of the prompt, as TRL's GRPOTrainer tokenizes what `prompt_of` returns.
 
     The chat template writes its own special tokens, a plain prompt gets the tokenizer's (such as one BOS).
-    Raises UserError when a chat template is asked for and the tokenizer has none.
+    Raises UserError when a chat template is asked for and the tokenizer has none, or the template refuses the messages.
     """
     prompt = prompt_of(problem, rule)
     if isinstance(prompt, str):
         return list(tokenizer(text=prompt)["input_ids"])
     if not tokenizer.chat_template:
         raise UserError("this model has no chat template: use --set prompt.template=plain")
-    return list(
-        tokenizer.apply_chat_template(
+    from jinja2.exceptions import TemplateError
+
+    try:
+        rendered = tokenizer.apply_chat_template(
             prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **rule.chat_template_kwargs
-        )["input_ids"]
-    )
+        )
+    except TemplateError as error:
+        raise UserError(f"this model's chat template refuses the prompt (section prompt): {error}") from error
+    return list(rendered["input_ids"])

@@ -130,7 +130,7 @@ EXCLUDED = _spec(
     ("problem_id",),
     [
         ("problem_id", _text, False, ""),
-        ("reason", _text, False, "a ledger reason, no_text, or beyond_fraction"),
+        ("reason", _text, False, "a ledger reason, held_out, no_text, or beyond_fraction"),
         ("majority_frequency", _float, False, ""),
     ],
 )

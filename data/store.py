@@ -53,9 +53,19 @@ def as_table(rows: Iterable[Mapping[str, Any]], spec: TableSpec) -> pa.Table:
     table = pa.Table.from_pylist(list(rows), schema=spec.schema)
     table.validate(full=True)
     for field in spec.schema:
-        if not field.nullable and table.column(field.name).null_count:
-            raise ValueError(f"{spec.name}: column {field.name} has no value in some row")
+        _require_values(table.column(field.name).combine_chunks(), field, f"{spec.name}: column {field.name}")
     return table
+
+
+def _require_values(array: pa.Array, field: pa.Field, where: str) -> None:
+    """Raise ValueError where a field that may not be null is, inside lists and structs too (arrow does not look)."""
+    if not field.nullable and array.null_count:
+        raise ValueError(f"{where} has no value in some row")
+    if pa.types.is_list(field.type):
+        _require_values(array.flatten(), field.type.value_field, where)
+    elif pa.types.is_struct(field.type):
+        for child in field.type:
+            _require_values(array.field(child.name), child, f"{where}.{child.name}")
 
 
 def write_table(path: Path, table: pa.Table, spec: TableSpec, metadata: Mapping[str, str] | None = None) -> None:

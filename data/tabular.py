@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pyarrow.parquet as pq
 
 from .errors import UserError
 
+# What a damaged or foreign file raises while its text is read.
+UNREADABLE = (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError)
 FORMATS = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 
 
@@ -35,7 +38,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _open_text(path: Path) -> io.TextIOWrapper:
     raw = gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")  # noqa: SIM115 - the wrapper closes it
-    return io.TextIOWrapper(raw, encoding="utf-8", newline="")  # type: ignore[arg-type]
+    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -60,8 +63,17 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
                 if not isinstance(row, dict):
                     raise UserError(f"{path} line {number} is not a JSON object")
                 yield row
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def require_text(value: Any, where: str) -> str:
+    """The value if it is text that a UTF-8 file can hold, else UserError. JSON can spell half a surrogate pair."""
+    if not isinstance(value, str):
+        raise UserError(f"{where} is {type(value).__name__}, not text")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise UserError(f"{where} holds half a surrogate pair, which is no text")
+    return value
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -75,7 +87,7 @@ def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield {key: value if value != "" else None for key, value in row.items()}
     except csv.Error as error:
         raise UserError(f"{path} is not readable as csv: {error}") from error
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} is not UTF-8 text: {error}") from error
 
 

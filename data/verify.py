@@ -59,25 +59,44 @@ def verify(run: Path) -> tuple[int, list[Finding]]:
     """
     found = manifests(run)
     contents = {_key(run, m, name): output.content for m in found for name, output in m.outputs.items()}
-    problems: list[tuple[str, str, str]] = []  # key of the output (or manifest), path, what
+    findings: list[Finding] = []
     files = 0
     for manifest in found:
         label = str(manifest.path.relative_to(run))
+        own = [_key(run, manifest, name) for name in manifest.outputs]
         if digest_of(manifest.value["payload"]) != manifest.value["fingerprint"]:
-            problems += [(_key(run, manifest, name), label, "the manifest was edited") for name in manifest.outputs]
+            findings.append(Finding(label, "the manifest was edited", _dependents(run, found, own)))
         for name, output in manifest.outputs.items():
             files += len(output.files)
-            key = _key(run, manifest, name)
-            problems += [(key, path, what) for path, what in _altered(run, manifest, output)]
+            altered = list(_altered(run, manifest, output))
+            if not altered and _content(manifest, name, output) != output.content:
+                altered = [(label, f"the content digest of {name} was edited")]
+            after = _dependents(run, found, [_key(run, manifest, name)]) if altered else ()
+            findings += [Finding(path, what, after) for path, what in altered]
         for name, digest in manifest.value["payload"]["inputs"].items():
             key = str((manifest.path.parent / name).relative_to(run))
             if contents.get(key, digest) != digest:
-                first = next(iter(manifest.outputs), manifest.path.stem)
-                problems.append(
-                    (_key(run, manifest, first), label, f"made from another {key} than the folder now holds")
-                )
-    unique = {(path, what): key for key, path, what in problems}
-    return files, [Finding(path, what, _dependents(run, found, key)) for (path, what), key in unique.items()]
+                what = f"made from another {key} than the folder now holds"
+                findings.append(Finding(label, what, _dependents(run, found, own)))
+    return files, findings
+
+
+def _content(manifest: Manifest, name: str, output: Output) -> str:
+    """The content digest of an output whose files are as they were written, computed anew."""
+    paths = [manifest.path.parent / relative for relative in sorted(output.files)]
+    if name == "samples":
+        return content_of((pq.read_table(path) for path in paths), schemas.SAMPLES)
+    spec = _spec_of(paths)
+    if spec is not None:
+        return content_of([pq.read_table(paths[0])], spec)
+    if len(paths) == 1 and paths[0].suffix == ".json":
+        return digest_of(json.loads(paths[0].read_text("utf-8")))
+    return digest_of({path.name: digest for path, digest in zip(paths, map(sha256_of, paths), strict=True)})
+
+
+def _spec_of(paths: list[Path]) -> schemas.TableSpec | None:
+    """The table that a single file holds, by its name."""
+    return next((s for s in schemas.ALL if len(paths) == 1 and Path(s.name).name == paths[0].name), None)
 
 
 def _key(run: Path, manifest: Manifest, name: str) -> str:
@@ -95,19 +114,22 @@ def _altered(run: Path, manifest: Manifest, output: Output) -> Iterator[tuple[st
 
 
 def _row_change(path: Path, output: Output) -> str:
-    spec = next((spec for spec in schemas.ALL if Path(spec.name).name == path.name), None)
-    if spec is None or len(output.files) != 1:
+    spec = schemas.SAMPLES if path.parent.name == "samples" else _spec_of([path])
+    if spec is None:
         return "its bytes differ"
     try:
-        same = content_of([pq.read_table(path)], spec) == output.content
+        content = content_of([pq.read_table(path)], spec)
     except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError):
         return "it no longer reads as parquet"
-    return "its bytes differ, its rows do not" if same else "its rows differ"
+    if len(output.files) != 1:
+        return "its bytes differ"
+    return "its bytes differ, its rows do not" if content == output.content else "its rows differ"
 
 
-def _dependents(run: Path, found: list[Manifest], key: str) -> tuple[str, ...]:
-    """Outputs made, directly or through others, from the output `key`."""
-    stale, waiting = [], [key]
+def _dependents(run: Path, found: list[Manifest], keys: list[str]) -> tuple[str, ...]:
+    """Outputs made, directly or through others, from the outputs `keys`."""
+    stale: list[str] = []
+    waiting = list(keys)
     while waiting:
         current = waiting.pop()
         for manifest in found:
@@ -116,7 +138,7 @@ def _dependents(run: Path, found: list[Manifest], key: str) -> tuple[str, ...]:
             }
             if current in inputs:
                 new = [_key(run, manifest, name) for name in manifest.outputs]
-                new = [name for name in new if name not in stale and name != key]
+                new = [name for name in new if name not in stale and name not in keys]
                 stale += new
                 waiting += new
     return tuple(stale)

@@ -25,7 +25,9 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class ProblemsSection(_Section):
@@ -223,13 +225,15 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"--set {override}: the value is not readable as YAML") from error
+    if value is None and text.strip().lower() not in ("", "~", "null"):
+        value = text.strip()  # such as ####, which YAML takes for a comment
     target = raw
     for part in parts[:-1]:
-        if target.get(part) is None:
-            target[part] = {}
-        target = target[part]
-        if not isinstance(target, dict):
+        if not isinstance(target.get(part) or {}, dict):
             raise UserError(f"--set {override}: {part} is a value, not a section")
+        # A copy, since a YAML anchor may have given two sections one mapping.
+        target[part] = dict(target.get(part) or {})
+        target = target[part]
     target[parts[-1]] = value
 
 

@@ -37,7 +37,7 @@ def run(config: Config, run: Path, *, overwrite: bool = False) -> Summary:
         },
         owns=("excluded.parquet", "curriculum.parquet"),
     )
-    manifest = finished(step)
+    manifest = finished(step, overwrite=overwrite)
     if manifest:
         return summarize(manifest, "curriculum.parquet", skipped=True)
     require_free(step, overwrite=overwrite)
@@ -65,9 +65,10 @@ def easiest(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Split ledger rows into curriculum rows (easy to hard) and excluded rows with their reason.
 
-    `fraction` is of the problems that have a label and a text; at least one of them is kept.
+    `fraction` is of the training problems that have a label and a text; at least one of them is kept.
     """
-    usable = [row for row in ledger if row["label"] is not None and problems[row["problem_id"]]["problem"]]
+    reasons = {row["problem_id"]: _reason(row, problems[row["problem_id"]]) for row in ledger}
+    usable = [row for row in ledger if reasons[row["problem_id"]] is None]
     usable.sort(key=lambda row: (-row["majority_frequency"], _coin(seed, row["problem_id"])))
     keep = max(1, round(fraction * len(usable))) if usable else 0
     chosen = [
@@ -83,13 +84,20 @@ def easiest(
     excluded = [
         {
             "problem_id": row["problem_id"],
-            "reason": row["reason"] or ("beyond_fraction" if problems[row["problem_id"]]["problem"] else "no_text"),
+            "reason": reasons[row["problem_id"]] or "beyond_fraction",
             "majority_frequency": row["majority_frequency"],
         }
         for row in ledger
         if row["problem_id"] not in kept
     ]
     return chosen, excluded
+
+
+def _reason(row: dict[str, Any], problem: dict[str, Any]) -> str | None:
+    """Why a ledger row cannot be trained on, or None."""
+    if problem["split"] != "train":
+        return "held_out"
+    return row["reason"] or (None if problem["problem"] else "no_text")
 
 
 def _coin(seed: int, problem_id: str) -> bytes:

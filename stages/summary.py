@@ -11,9 +11,10 @@ from ..data.manifest import Manifest
 
 @dataclass(frozen=True)
 class Summary:
-    """Outcome of a stage: `lines` are (name, value) pairs for the table at its end."""
+    """Outcome of a stage: `manifest` marks its completion, `lines` are (name, value) pairs for the table at its end."""
 
     stage: str
+    manifest: Path
     file: Path
     skipped: bool
     lines: list[tuple[str, str]]
@@ -22,7 +23,7 @@ class Summary:
 def summarize(manifest: Manifest, file: str, *, skipped: bool) -> Summary:
     """The summary of a finished stage, read from its manifest (so a skipped stage shows the same numbers)."""
     lines = [(name.replace("_", " "), _shown(value)) for name, value in manifest.summary.items() if _plain(value)]
-    return Summary(manifest.value["stage"], manifest.path.parent / file, skipped, lines)
+    return Summary(manifest.value["stage"], manifest.path, manifest.path.parent / file, skipped, lines)
 
 
 def _plain(value: Any) -> bool:

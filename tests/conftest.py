@@ -58,7 +58,7 @@ def write_rows() -> Callable[[Path, Iterable[Mapping[str, Any]]], Path]:
         if path.suffix == ".parquet":
             pq.write_table(pa.Table.from_pylist(rows), path)
             return path
-        data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        data = "".join(json.dumps(row) + "\n" for row in rows).encode()
         path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
         return path
 
@@ -131,10 +131,10 @@ def labelled_run(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def snapshot() -> Callable[[Path], dict[str, bytes]]:
-    """Every file below a folder with its bytes."""
+    """Every file below a folder with its bytes; the cache of model digests may come and go."""
 
     def take(folder: Path) -> dict[str, bytes]:
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".model-digests.json")
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
     return take

@@ -22,7 +22,7 @@ N_PROBLEMS, N, SIZE = 7, 3, 2
 CHUNKS = ["chunk-00000.parquet", "chunk-00001.parquet", "chunk-00002.parquet", "chunk-00003.parquet"]
 
 
-class Crash(Exception):
+class CrashError(Exception):
     pass
 
 
@@ -39,7 +39,7 @@ class SeededEngine:
         self.calls.append(list(requests))
         self.sampling = sampling
         if len(self.calls) == self._fails_at:
-            raise Crash
+            raise CrashError
         return [[self._respond(request.seed + i, sampling) for i in range(request.n)] for request in requests]
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ def test_the_manifest_accounts_for_every_file_and_sample(tmp_path: Path, generat
 
 def test_a_crash_in_the_second_chunk_costs_that_chunk_only(tmp_path: Path, generate: Callable[..., Summary]) -> None:
     generate(SeededEngine(), folder="undisturbed")
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         generate(SeededEngine(fails_at_call=2))
     run = tmp_path / "run"
     assert chunk_names(run) == CHUNKS[:1]
@@ -156,8 +156,9 @@ def test_the_content_does_not_depend_on_the_order_of_the_source(
     problems_file.write_text("".join(reversed(lines)), "utf-8")
     generate(SeededEngine(), folder="two")
     assert content(tmp_path / "one") == content(tmp_path / "two")
-    assert load(tmp_path / "one" / "samples.json").value["fingerprint"] == (
-        load(tmp_path / "two" / "samples.json").value["fingerprint"]
+    assert (
+        load(tmp_path / "one" / "samples.json").value["fingerprint"]
+        == (load(tmp_path / "two" / "samples.json").value["fingerprint"])
     )
 
 
@@ -173,7 +174,7 @@ def test_a_chunk_that_cannot_be_trusted_is_redone_and_the_others_are_kept(
     tmp_path: Path, generate: Callable[..., Summary], damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generate(SeededEngine(), folder="undisturbed")
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         generate(SeededEngine(fails_at_call=4))
     run = tmp_path / "run"
     path = run / "samples" / CHUNKS[1]
@@ -237,7 +238,7 @@ def test_another_temperature_is_refused_and_nothing_is_touched(
     if finished:
         generate(SeededEngine())
     else:
-        with pytest.raises(Crash):
+        with pytest.raises(CrashError):
             generate(SeededEngine(fails_at_call=3))
     run = tmp_path / "run"
     before = snapshot(run)
@@ -256,9 +257,7 @@ def test_fewer_chunks_after_overwriting_leave_no_old_ones(tmp_path: Path, genera
     assert chunk_names(tmp_path / "run") == CHUNKS[:1]
 
 
-def test_changed_problems_are_refused_as_an_input(
-    problems_file: Path, generate: Callable[..., Summary]
-) -> None:
+def test_changed_problems_are_refused_as_an_input(problems_file: Path, generate: Callable[..., Summary]) -> None:
     generate(SeededEngine())
     problems_file.write_text(problems_file.read_text("utf-8").replace("What is 3 ?", "What is three ?"), "utf-8")
     with pytest.raises(UserError, match=r"input problems\.parquet has changed"):

@@ -109,6 +109,12 @@ def test_the_marker_of_gsm8k_can_be_set_on_the_command_line(load: Load) -> None:
     assert found == "####"
 
 
+def test_an_override_changes_its_own_section_only(load: Load) -> None:
+    config = load("generate: &sampling {samples: 8, max_tokens: 96}\neval: *sampling\n", "generate.samples=4")
+    assert (config.generate.samples, config.eval.samples) == (4, 8)
+    assert config.eval.max_tokens == config.generate.max_tokens == 96
+
+
 @pytest.mark.parametrize("text", ["train: {learning_rate: 1e-6}", 'train: {learning_rate: "1e-6"}'])
 def test_a_number_that_yaml_reads_as_text_is_a_number(load: Load, text: str) -> None:
     assert load(text).train.learning_rate == 1e-6

@@ -48,8 +48,12 @@ def test_a_name_that_is_neither_folder_nor_hub_id_is_refused(tmp_path: Path, nam
 
 @pytest.mark.parametrize(
     ("gone", "said"),
-    [("config.json", r"has no config\.json"), ("model.safetensors", "has no weights"), ("tokenizer.json", "has no tokenizer")],
-)  # fmt: skip
+    [
+        ("config.json", r"has no config\.json"),
+        ("model.safetensors", "has no weights"),
+        ("tokenizer.json", "has no tokenizer"),
+    ],
+)
 def test_an_incomplete_folder_says_what_it_lacks(folder: Path, gone: str, said: str) -> None:
     (folder / gone).unlink()
     with pytest.raises(UserError, match=said) as refusal:

@@ -205,23 +205,38 @@ def test_problems_without_gold_run_through_and_the_summary_says_so(tmp_path: Pat
     assert set(pq.read_table(run / "problems.parquet").column("gold").to_pylist()) == {None}
 
 
-def test_a_killed_generation_resumes_to_the_same_content(chain: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    command = [sys.executable, "-m", "selftrain", "generate", "--config", str(CONFIG), "--run", str(run)]
-    first = run / "samples" / "chunk-00000.parquet"
+def killed(stage: str, run: Path, seen: Path) -> None:
+    """Start a stage and kill it with SIGKILL as soon as a file of its first piece of work is there."""
+    command = [sys.executable, "-m", "selftrain", stage, "--config", str(CONFIG), "--run", str(run)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not seen.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert first.exists()
+    assert seen.exists()
+
+
+def test_a_killed_generation_resumes_to_the_same_content(chain: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = run / "samples" / "chunk-00000.parquet"
+    killed("generate", run, first)
     assert not (run / "samples.json").exists()
     kept = first.stat().st_mtime_ns
     srt("generate", "--config", CONFIG, "--run", run)
     assert first.stat().st_mtime_ns == kept
     content = json.loads((run / "samples.json").read_text("utf-8"))["outputs"]["samples"]["content"]
     assert content == json.loads((chain / "samples.json").read_text("utf-8"))["outputs"]["samples"]["content"]
+
+
+def test_a_killed_training_resumes_to_the_same_weights_and_metrics(chain: Path, copied: Path) -> None:
+    shutil.rmtree(copied / "policy")
+    (copied / "policy.json").unlink()
+    killed("train", copied, copied / "policy" / "checkpoint-2" / "trainer_state.json")
+    assert not (copied / "policy.json").exists()
+    srt("train", "--config", CONFIG, "--run", copied)
+    resumed, whole = (json.loads((run / "policy.json").read_text("utf-8"))["outputs"] for run in (copied, chain))
+    assert resumed == whole
 
 
 def test_generate_and_train_show_the_model_the_same_ids(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_an_empty_problem_is_named_by_its_row(text: str | None) -> None:
 
 
 def test_text_may_be_missing_where_only_samples_are_known() -> None:
-    (row,) = table([{"id": "a", "response": "r"}], text_required=False)
+    (row,) = table([{"id": "a", "response": "r"}], from_samples=True)
     assert (row["problem_id"], row["problem"], row["gold"], row["split"]) == ("a", None, None, "train")
 
 
@@ -127,19 +127,20 @@ def test_the_same_text_under_two_ids_is_one_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "said"),
+    ("changed", "said"),
     [
-        ({"id": "a", "problem": "q", "gold": "1", "split": "train"}, "problem id 'a' appears twice, with different problem"),
-        ({"id": "a", "problem": "p", "gold": "2", "split": "train"}, "problem id 'a' appears twice, with different gold"),
-        ({"id": "a", "problem": "p", "gold": "1", "split": "test"}, "problem id 'a' appears twice, with different split"),
-        ({"id": "b", "problem": "p", "gold": "2", "split": "train"}, "the text of problem 'a' appears twice, with different gold"),
-        ({"id": "b", "problem": "p", "gold": None, "split": "train"}, "the text of problem 'a' appears twice, with different gold"),
-        ({"id": "b", "problem": "p", "gold": "1", "split": "test"}, "the text of problem 'a' appears twice, with different split"),
+        ({"problem": "q"}, "problem id 'a' appears twice, with different problem"),
+        ({"gold": "2"}, "problem id 'a' appears twice, with different gold"),
+        ({"split": "test"}, "problem id 'a' appears twice, with different split"),
+        ({"id": "b", "gold": "2"}, "the text of problem 'a' appears twice, with different gold"),
+        ({"id": "b", "gold": None}, "the text of problem 'a' appears twice, with different gold"),
+        ({"id": "b", "split": "test"}, "the text of problem 'a' appears twice, with different split"),
     ],
-)  # fmt: skip
-def test_rows_that_contradict_each_other_are_refused(second: Mapping[str, Any], said: str) -> None:
+)
+def test_rows_that_contradict_each_other_are_refused(changed: Mapping[str, Any], said: str) -> None:
     first = {"id": "a", "problem": "p", "gold": "1", "split": "train"}
-    assert f"own.jsonl row 3: {said}" in refused([first, {"id": "c", "problem": "other"}, second])
+    rows = [first, {"id": "c", "problem": "other"}, {**first, **changed}]
+    assert f"own.jsonl row 3: {said}" in refused(rows)
 
 
 def test_a_new_id_with_the_text_of_another_known_problem_is_refused() -> None:
@@ -147,10 +148,17 @@ def test_a_new_id_with_the_text_of_another_known_problem_is_refused() -> None:
     assert "with different problem" in refused([*rows, {"id": "b", "problem": "p", "gold": "1"}])
 
 
+def test_an_id_that_was_merged_into_another_keeps_its_text() -> None:
+    rows = [{"id": "a", "problem": "p"}, {"id": "b", "problem": "p"}, {"id": "b", "problem": "q"}]
+    assert "problem id 'b' appears twice, with different problem" in refused(rows)
+
+
 def test_ids_are_a_stable_hash_of_source_and_text() -> None:
     (row,) = table([{"problem": "Compute 3 + 7."}], where="some/folder/own.v2.jsonl")
     assert row["problem_id"] == hashlib.sha256(b"own\nCompute 3 + 7.").hexdigest()[:16] == "cab235b228d5c1be"
-    assert table([{"problem": " Compute 3 + 7. \n", "source": "own"}], where="x.csv")[0]["problem_id"] == row["problem_id"]
+    assert (
+        table([{"problem": " Compute 3 + 7. \n", "source": "own"}], where="x.csv")[0]["problem_id"] == row["problem_id"]
+    )
     assert table([{"problem": "Compute 3 + 7."}], where="other.jsonl")[0]["problem_id"] != row["problem_id"]
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def test_a_finished_block_replaces_the_old_file_and_leaves_nothing_else(tmp_path
             temporary.write_text(text)
     assert target.read_text() == "new"
     assert names(target.parent) == ["a.txt"]
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: order.append("fsync") or fsync(handle))
+    monkeypatch.setattr(os, "replace", lambda *paths: order.append("replace") or replace(*paths))
+    write_json(tmp_path / "a.json", {})
+    assert order[:2] == ["fsync", "replace"]
 
 
 @pytest.mark.parametrize("old", ["old", None])

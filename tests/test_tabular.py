@@ -13,7 +13,7 @@ import pytest
 from selftrain.data.errors import UserError
 from selftrain.data.tabular import pick_column, read_rows
 
-ROWS = [{"id": "1", "text": "größe, \"quoted\"\nnext line"}, {"id": "2", "text": None}]
+ROWS = [{"id": "1", "text": 'größe, "quoted"\nnext line'}, {"id": "2", "text": None}]
 CSV = 'id,text\n1,"größe, ""quoted""\nnext line"\n2,\n'
 
 
@@ -25,9 +25,7 @@ def refused(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.jsonl.gz", "A.JSONL"])
-def test_rows_come_back_as_they_were_written(
-    tmp_path: Path, write_rows: Callable[..., Path], name: str
-) -> None:
+def test_rows_come_back_as_they_were_written(tmp_path: Path, write_rows: Callable[..., Path], name: str) -> None:
     assert list(read_rows(write_rows(tmp_path / name, ROWS))) == ROWS
 
 
@@ -145,9 +143,7 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     assert list(read_rows(tmp_path / "a.parquet")) == []
 
 
-@pytest.mark.parametrize(
-    ("wanted", "found"), [(None, "gold"), ("solution", "solution")], ids=["usual", "mapped"]
-)
+@pytest.mark.parametrize(("wanted", "found"), [(None, "gold"), ("solution", "solution")], ids=["usual", "mapped"])
 def test_a_column_is_found_by_map_or_by_its_usual_names(wanted: str | None, found: str) -> None:
     available: list[Any] = ["answer", "solution", "gold"]
     assert pick_column(available, "gold", wanted, ("gold", "answer"), "a.csv") == found

@@ -80,6 +80,13 @@ def test_a_flipped_byte_is_found_with_everything_made_from_it(make_run: Callable
     assert all(name in str(finding) for name in DOWNSTREAM)
 
 
+def test_what_was_made_through_others_is_named_as_well(make_run: Callable[..., Path]) -> None:
+    run = make_run()
+    flip(run / "answers.parquet")
+    (finding,) = verify(run)[1]
+    assert set(finding.dependents) == {"labels.parquet", *DOWNSTREAM}
+
+
 @pytest.mark.parametrize("part", ["first", "middle", "last"])
 def test_a_flipped_byte_is_found_wherever_it_is(make_run: Callable[..., Path], part: str) -> None:
     run = make_run()
@@ -125,7 +132,9 @@ def test_an_edited_manifest_names_what_was_made_from_any_of_its_outputs(make_run
     later = {
         "stage": "train",
         "fingerprint": "",
-        "payload": {"inputs": {"curriculum.parquet": load(run / "curriculum.json").outputs["curriculum.parquet"].content}},
+        "payload": {
+            "inputs": {"curriculum.parquet": load(run / "curriculum.json").outputs["curriculum.parquet"].content}
+        },
         "outputs": {"policy/last": {"content": "w", "files": {}}},
         "summary": {},
     }

@@ -76,7 +76,7 @@ def run(config: Config, run: Path, *, overwrite: bool = False) -> Summary:
         inputs=inputs,
         owns=("evals",),
     )
-    manifest = finished(step)
+    manifest = finished(step, overwrite=overwrite)
     if manifest:
         return _summary(manifest, skipped=True)
     require_free(step, overwrite=overwrite)

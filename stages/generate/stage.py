@@ -85,7 +85,7 @@ def draw(
         inputs={"problems.parquet": content_of([problems], PROBLEMS), "model": model.identity},
         owns=("problems.parquet", "samples"),
     )  # fmt: skip
-    manifest = finished(step)
+    manifest = finished(step, overwrite=overwrite)
     if manifest:
         return manifest, True
     require_free(step, overwrite=overwrite)
@@ -99,7 +99,9 @@ def draw(
         "problems.parquet": table_output(run, "problems.parquet", problems, PROBLEMS),
         "samples": _samples_output(run, chunks),
     }
+    by_split = Counter(problems.column("split").to_pylist())
     summary = _totals(chunks, tasks) | {
+        "splits": ", ".join(f"{name} {count:,}" for name, count in by_split.most_common()),
         "repeated_rows_merged": merged,
         "overlong_prompts_skipped": len(overlong),
         "overlong": overlong,

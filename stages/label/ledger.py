@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...answers import GRADER_VERSION, extract, normalize, vote
+from ...answers import GRADER_VERSION, gold_answer, normalize, vote
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,3 @@ def _against_gold(row: dict[str, Any], gold: str) -> dict[str, Any]:
         disagreeing = 0 if correct else right + row["majority_count"]
         found |= {"label_correct": correct, "reward_accuracy": 1 - disagreeing / n}
     return found
-
-
-def gold_answer(gold: str) -> str:
-    """The answer in a gold text: from its box where it has one, else the text itself."""
-    return extract(gold) or gold

@@ -13,7 +13,7 @@ from ...data.manifest import load
 from ...data.problems import USUAL_COLUMNS, Problems, read_problems
 from ...data.schemas import SAMPLES
 from ...data.store import read_table
-from ...data.tabular import pick_column, read_rows
+from ...data.tabular import pick_column, read_rows, require_text
 from ..config import Config
 
 # Columns of an outside file beside the problem's own; first match wins, unless samples.columns maps them.
@@ -22,6 +22,8 @@ _SAMPLE_COLUMNS: dict[str, tuple[str, ...]] = {
     "sample_index": ("sample_index",),
     "finish_reason": ("finish_reason",),
 }
+
+_LARGEST_INDEX = 2**31 - 1  # the column is a 32-bit integer
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,14 @@ def own_samples(run: Path) -> Iterator[Sample]:
 
 def outside_problems(path: Path, config: Config) -> Problems:
     """The problems named in a samples file: every row repeats its problem, whatever columns of it there are."""
+    _require_known(config)
     columns = {key: value for key, value in config.samples.columns.items() if key not in _SAMPLE_COLUMNS}
     return read_problems(
         read_rows(path),
         where=str(path),
         columns=columns,
         gold_after=config.problems.gold_after,
-        text_required=False,
+        from_samples=True,
     )
 
 
@@ -79,8 +82,9 @@ def outside_samples(path: Path, config: Config) -> Iterator[Sample]:
                     f"map one with --set samples.columns.problem_id=NAME"
                 )
         response = row.get(mapping["response"] or "")
-        if not isinstance(response, str):
-            raise UserError(f"{path} row {number}: the response is {type(response).__name__}, not text")
+        if response is None and ".csv" in path.name.lower():
+            response = ""  # a csv file has no other way to write an empty response
+        response = require_text(response, f"{path} row {number}: the response")
         problem_id = str(row.get(id_column or "")).strip()
         index = _index(row, mapping["sample_index"], counted[problem_id], path, number)
         counted[problem_id] += 1
@@ -91,12 +95,15 @@ def outside_samples(path: Path, config: Config) -> Iterator[Sample]:
         yield Sample(problem_id, index, response, reason == "length")
 
 
-def _mapping(row: Mapping[str, Any], config: Config, path: Path) -> dict[str, str | None]:
-    asked = config.samples.columns
-    unknown = set(asked) - set(_SAMPLE_COLUMNS) - set(USUAL_COLUMNS)
+def _require_known(config: Config) -> None:
+    unknown = set(config.samples.columns) - set(_SAMPLE_COLUMNS) - set(USUAL_COLUMNS)
     if unknown:
         known = ", ".join([*_SAMPLE_COLUMNS, *USUAL_COLUMNS])
         raise UserError(f"samples.columns maps {', '.join(sorted(unknown))}; the fields are {known}")
+
+
+def _mapping(row: Mapping[str, Any], config: Config, path: Path) -> dict[str, str | None]:
+    asked = config.samples.columns
     mapping = {
         field: pick_column(list(row), field, asked.get(field), usual, str(path))
         for field, usual in _SAMPLE_COLUMNS.items()
@@ -112,10 +119,11 @@ def _mapping(row: Mapping[str, Any], config: Config, path: Path) -> dict[str, st
 def _index(row: Mapping[str, Any], column: str | None, position: int, path: Path, number: int) -> int:
     if column is None:
         return position
-    try:
-        index = int(row[column])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} row {number}: sample_index {row.get(column)!r} is not a whole number") from error
-    if index < 0:
-        raise UserError(f"{path} row {number}: sample_index {index} is negative")
+    value = row.get(column)
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.removeprefix("-").isdecimal():
+        raise UserError(f"{path} row {number}: sample_index {value!r} is not a whole number")
+    index = int(text) if len(text) < 12 else _LARGEST_INDEX + 1
+    if not 0 <= index <= _LARGEST_INDEX:
+        raise UserError(f"{path} row {number}: sample_index {text} is {'negative' if index < 0 else 'too large'}")
     return index

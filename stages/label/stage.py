@@ -23,6 +23,7 @@ from ...data.manifest import (
     finished,
     input_content,
     load,
+    refuse_strays,
     require_free,
     table_output,
 )
@@ -45,6 +46,8 @@ def run(config: Config, run: Path, *, overwrite: bool = False) -> Summary:
     that file). Needs neither torch nor vLLM. Raises UserError on the user's mistakes, before anything is written.
     """
     outside = Path(config.samples.path).expanduser() if config.samples.path else None
+    if not overwrite:
+        refuse_strays(run, "labels", ("labels.parquet",))
     _answers(config, run, outside, overwrite)
     manifest, skipped = _labels(config, run, overwrite)
     return summarize(manifest, "labels.parquet", skipped=skipped)
@@ -59,16 +62,17 @@ def _answers(config: Config, run: Path, outside: Path | None, overwrite: bool) -
         raise UserError(f"samples.path: {outside} does not exist")
     else:
         content = sha256_of(outside)
-    columns = {"samples": {"columns": config.samples.columns}} if outside else {}
+    # How an outside file is read decides the problems too; of generated samples the problems are an input.
+    reading = {"samples": {"columns": config.samples.columns}, "problems": {"gold_after": config.problems.gold_after}}
     step = Step(
         "answers",
         "label",
         run,
-        config={**config.sections("answers"), **columns, "grader_version": GRADER_VERSION},
+        config={**config.sections("answers"), **(reading if outside else {}), "grader_version": GRADER_VERSION},
         inputs={"samples": content},
         owns=("answers.parquet",) if outside is None else ("problems.parquet", "answers.parquet"),
     )
-    if finished(step):
+    if finished(step, overwrite=overwrite):
         return
     require_free(step, overwrite=overwrite)
     problems = outside_problems(outside, config) if outside else None
@@ -147,7 +151,7 @@ def _labels(config: Config, run: Path, overwrite: bool) -> tuple[Manifest, bool]
         },
         owns=("labels.parquet",),
     )
-    manifest = finished(step)
+    manifest = finished(step, overwrite=overwrite)
     if manifest:
         return manifest, True
     require_free(step, overwrite=overwrite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...answers import equivalent, extract
+from ...answers import equivalent, extract, gold_answer
 
 Reward = Callable[..., list[float | None]]
 
@@ -37,7 +37,9 @@ def label_reward(rules: Sequence[str], max_completion_length: int, eos_token_ids
             for completion, ids in zip(completions, completion_ids, strict=True)
         ]
         log_metric("answered", sum(answer is not None for answer in answers) / len(answers))
-        known = [_hit(answer, truth) for answer, truth in zip(answers, gold, strict=True) if truth is not None]
+        known = [
+            _hit(answer, gold_answer(truth)) for answer, truth in zip(answers, gold, strict=True) if truth is not None
+        ]
         if known:
             log_metric("gold_accuracy", sum(known) / len(known))
         return [None if target is None else _hit(answer, target) for answer, target in zip(answers, label, strict=True)]

@@ -7,6 +7,8 @@ no choice, only policy/last.
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,7 @@ def run(config: Config, run: Path, *, overwrite: bool = False) -> Summary:
         },
         owns=("policy",),
     )
-    manifest = finished(step)
+    manifest = finished(step, overwrite=overwrite)
     if manifest:
         return summarize(manifest, "policy", skipped=True)
     require_free(step, overwrite=overwrite)
@@ -111,6 +113,8 @@ def _train(
     total = config.train.max_steps or _steps(config, len(curriculum))
     with progress(f"train {step.run.name}", total) as advance:
         if resume:
+            # The base was validated by the run that began this one.
+            trainer.args.eval_on_start = False
             advance(_step_of(resume), "resumed")
         trainer.add_callback(Watch(policy / "timing.jsonl", advance))
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -160,7 +164,10 @@ def _choose(state: Any, history: list[dict[str, Any]], policy: Path, base: Model
 
 
 def metrics_rows(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """TRL's log as rows of METRICS: one a step, the validation of a step beside its training values."""
+    """TRL's log as rows of METRICS: one a step, the validation of a step beside its training values.
+
+    What is not a finite number (the loss of a step that diverged) becomes null.
+    """
     rows: dict[int, dict[str, Any]] = {}
     for log in history:
         empty = dict.fromkeys((*_LOGGED, "validation_accuracy"))
@@ -168,8 +175,12 @@ def metrics_rows(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if "eval_reward" in log:
             row["validation_accuracy"] = log["eval_reward"]
         elif "reward" in log:
-            row |= {column: log.get(name) for column, name in _LOGGED.items()}
+            row |= {column: _finite(log.get(name)) for column, name in _LOGGED.items()}
     return [rows[step] for step in sorted(rows)]
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _weights(run: Path, relative: str) -> Output:
@@ -184,9 +195,17 @@ def _steps(config: Config, problems: int) -> int:
 
 
 def _last_checkpoint(policy: Path) -> Path | None:
-    """The newest complete checkpoint: trainer_state.json is the last file that the trainer writes."""
-    found = [path for path in policy.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    """The newest complete checkpoint: trainer_state.json is the last file that the trainer writes into one."""
+    found = [path for path in policy.glob("checkpoint-*") if _is_json(path / "trainer_state.json")]
     return max(found, key=_step_of, default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _step_of(checkpoint: Path) -> int:

@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from ...answers import gold_answer
 from ...data.errors import UserError
 from ...data.models import Model
 from ...data.prompts import prompt_of
@@ -118,8 +119,9 @@ def grpo_config(config: Config, output: Path, n_validation: int) -> GRPOConfig:
         raise UserError(f"train: TRL refuses these settings: {error}") from error
 
 
-def as_dataset(rows: Sequence[dict[str, Any]], target: str, config: Config) -> datasets.Dataset:
-    """Columns prompt, label, gold; `target` names the row's field that the reward compares with."""
+def as_dataset(rows: Sequence[dict[str, Any]], config: Config) -> datasets.Dataset:
+    """Columns prompt, label (what the reward compares with) and gold. A row without a label is a validation
+    problem: its label is its gold answer."""
     features = datasets.Features(
         {
             "prompt": datasets.Value("string")
@@ -131,7 +133,11 @@ def as_dataset(rows: Sequence[dict[str, Any]], target: str, config: Config) -> d
     )
     return datasets.Dataset.from_list(
         [
-            {"prompt": prompt_of(row["problem"], config.prompt), "label": row[target], "gold": row["gold"]}
+            {
+                "prompt": prompt_of(row["problem"], config.prompt),
+                "label": row["label"] if "label" in row else gold_answer(row["gold"]),
+                "gold": row["gold"],
+            }
             for row in rows
         ],
         features=features,
@@ -178,8 +184,8 @@ def make_trainer(
         model=str(model.folder),
         reward_funcs=reward,
         args=args,
-        train_dataset=as_dataset(curriculum, "label", config),
-        eval_dataset=as_dataset(validation, "gold", config) if validation else None,
+        train_dataset=as_dataset(curriculum, config),
+        eval_dataset=as_dataset(validation, config) if validation else None,
         processing_class=tokenizer,
     )
     # Without transformers' own progress bar it would print every step's log as a line.
