@@ -62,7 +62,7 @@ def test_a_commit_leaves_output_and_manifest_only(tmp_path: Path) -> None:
 
 
 def test_nothing_is_finished_in_an_empty_folder(tmp_path: Path) -> None:
-    assert finished(step_of(tmp_path)) is None
+    assert finished(step_of(tmp_path), overwrite=False) is None
     require_free(step_of(tmp_path), overwrite=False)
     assert names(tmp_path) == []
 
@@ -72,7 +72,7 @@ def test_finished_work_is_found_again_and_not_touched(tmp_path: Path) -> None:
     for name in names(tmp_path):
         os.utime(tmp_path / name, (1_000, 1_000))
     before = (tmp_path / "out.json").read_bytes()
-    found = finished(step_of(tmp_path))
+    found = finished(step_of(tmp_path), overwrite=False)
     assert found is not None
     assert found.summary == {"share": 0.5}
     assert [path.stat().st_mtime for path in tmp_path.iterdir()] == [1_000, 1_000]
@@ -83,7 +83,7 @@ def test_a_changed_setting_is_refused_by_name_with_both_values(tmp_path: Path, s
     work(step_of(tmp_path))
     before = snapshot(tmp_path)
     changed = step_of(tmp_path, config={"make": {"temperature": 0.5, "n": 4}, "seed": 3})
-    assert finished(changed) is None
+    assert finished(changed, overwrite=False) is None
     with pytest.raises(UserError) as refusal:
         begin(changed, overwrite=False)
     message = str(refusal.value)
@@ -104,7 +104,7 @@ def test_a_changed_input_is_named_without_its_digests(tmp_path: Path) -> None:
 def test_a_refused_skip_does_not_refresh_the_manifest(tmp_path: Path) -> None:
     work(step_of(tmp_path))
     os.utime(tmp_path / "out.json", (1_000, 1_000))
-    assert finished(step_of(tmp_path, config={"seed": 1})) is None
+    assert finished(step_of(tmp_path, config={"seed": 1}), overwrite=False) is None
     assert (tmp_path / "out.json").stat().st_mtime == 1_000
 
 
@@ -141,7 +141,7 @@ def test_begun_work_is_resumed_under_the_same_fingerprint(tmp_path: Path) -> Non
     assert begin(step_of(tmp_path), overwrite=False) is True
     assert begin(step_of(tmp_path), overwrite=True) is True
     assert (tmp_path / "out.txt").read_text() == "half"
-    assert finished(step_of(tmp_path)) is None
+    assert finished(step_of(tmp_path), overwrite=False) is None
 
 
 def test_begun_work_of_other_settings_is_refused(tmp_path: Path, snapshot: Snapshot) -> None:

@@ -75,19 +75,19 @@ def _answers(config: Config, run: Path, outside: Path | None, overwrite: bool) -
     if finished(step, overwrite=overwrite):
         return
     require_free(step, overwrite=overwrite)
-    problems = outside_problems(outside, config) if outside else None
-    samples = outside_samples(outside, config) if outside else own_samples(run)
-    total = (
-        load(run / "samples.json").value["rows_out"]
-        if outside is None
-        else sum(1 for _ in outside_samples(outside, config))
-    )
+    if outside:
+        problems = outside_problems(outside, config)
+        samples, total = outside_samples(outside, config), problems.table.num_rows + problems.merged
+    else:
+        problems = None
+        samples, total = own_samples(run), load(run / "samples.json").value["rows_out"]
     by_problem: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with progress(f"label {run.name}", total) as advance:
         for number, sample in enumerate(samples, 1):
             by_problem[sample.problem_id].append(_answer(sample, config))
             if number % _REPORT_EVERY == 0:
                 advance(_REPORT_EVERY, "answers")
+        advance(total % _REPORT_EVERY, "answers")
     for rows in by_problem.values():
         _number_classes(rows)
     _commit_answers(run, step, problems, by_problem, overwrite)
