@@ -31,7 +31,7 @@ from ...data.schemas import LABELS, PROBLEMS
 from ...data.store import digest_of, read_table, sha256_of, write_json
 from .. import label
 from ..config import Config, LabelSection, SamplesSection
-from ..generate import draw, vllm_engine
+from ..generate import Engine, draw, vllm_engine
 from ..summary import Summary, summarize
 from .metrics import SuiteScores, label_free, paired, scores
 
@@ -95,55 +95,64 @@ def _maker(run: Path) -> str:
 
 
 def _evaluate(config: Config, step: Step, policies: list[Policy], suites: dict[str, pa.Table]) -> Manifest:
+    """Every policy on every suite, the base first; the same weights under a second name are not run again."""
     judged: dict[tuple[str, str], SuiteScores] = {}
     results: dict[str, dict[str, Any]] = {}
     outputs: dict[str, Output] = {}
-    twins: dict[str, str] = {}
+    first_name: dict[str, str] = {}
     rows = 0
     for policy in policies:
-        twin = next((name for name, identity in twins.items() if identity == policy.model.identity), None)
-        twins[policy.name] = policy.model.identity
-        if twin:
-            # The same weights were evaluated under another name (best is last, or best is the base).
+        twin = first_name.setdefault(policy.model.identity, policy.name)
+        if twin != policy.name:
             results[policy.name] = {split: {**results[twin][split], "same_weights_as": twin} for split in suites}
-            judged |= {(policy.name, split): judged[twin, split] for split in suites if (twin, split) in judged}
             continue
         engine = vllm_engine(config, policy.model)
         results[policy.name] = {}
         for split, suite in suites.items():
             folder = step.run / "evals" / policy.name / split
-            samples, _ = draw(
-                config, folder, suite, policy.model, config.eval, split=split, overwrite=True, engine=engine
-            )
-            # Rules that make pseudo-labels abstain are no business of a test set.
-            label.run(
-                config.model_copy(update={"label": LabelSection(), "samples": SamplesSection()}),
-                folder,
-                overwrite=True,
-            )
-            ledger = read_table(folder / "labels.parquet", LABELS).to_pylist()
-            gold = {row["problem_id"]: row["gold"] for row in suite.to_pylist() if row["gold"]}
-            result: dict[str, Any] = {
-                "problems": suite.num_rows,
-                "with_gold": len(gold),
-                "label_free": label_free(ledger),
-                "mean_response_tokens": samples.summary["mean_response_tokens"],
-                "sampling": samples.summary["sampling"],
-            }
-            if gold:
-                judged[policy.name, split] = scores(ledger, gold, config.eval.samples)
-                result["metrics"] = judged[policy.name, split].metrics()
+            samples, ledger = _sample_and_label(config, folder, suite, split, policy.model, engine)
+            result, found = _judge(suite, ledger, samples, config.eval.samples)
+            if found is not None:
+                judged[policy.name, split] = found
                 if policy.name != "base":
-                    result["paired_to_base"] = paired(judged[policy.name, split], judged["base", split])
+                    result["paired_to_base"] = paired(found, judged["base", split])
             results[policy.name][split] = result
             rows += samples.value["rows_out"]
-            relative = f"evals/{policy.name}/{split}/metrics.json"
-            write_json(step.run / relative, result)
-            outputs[relative] = Output(digest_of(result), {relative: sha256_of(step.run / relative)})
+            write_json(folder / "metrics.json", result)
+            relative = str((folder / "metrics.json").relative_to(step.run))
+            outputs[relative] = Output(digest_of(result), {relative: sha256_of(folder / "metrics.json")})
         engine.close()
-    headline = _headline(config, results)
-    summary = {"headline": headline, "results": results, "k": config.eval.samples}
+    summary = {"headline": _headline(config, results), "results": results, "k": config.eval.samples}
     return commit(step, outputs, rows_in=sum(s.num_rows for s in suites.values()), rows_out=rows, summary=summary)
+
+
+def _sample_and_label(
+    config: Config, folder: Path, suite: pa.Table, split: str, model: Model, engine: Engine
+) -> tuple[Manifest, list[dict[str, Any]]]:
+    """The samples' manifest and the ledger of one policy on one suite; finished pieces are kept."""
+    samples, _ = draw(config, folder, suite, model, config.eval, split=split, overwrite=True, engine=engine)
+    # Rules that make pseudo-labels abstain are no business of a test set.
+    plain = config.model_copy(update={"label": LabelSection(), "samples": SamplesSection()})
+    label.run(plain, folder, overwrite=True)
+    return samples, read_table(folder / "labels.parquet", LABELS).to_pylist()
+
+
+def _judge(
+    suite: pa.Table, ledger: list[dict[str, Any]], samples: Manifest, k: int
+) -> tuple[dict[str, Any], SuiteScores | None]:
+    """What metrics.json holds, and the scores by problem where the suite has gold."""
+    gold = {row["problem_id"]: row["gold"] for row in suite.to_pylist() if row["gold"]}
+    result: dict[str, Any] = {
+        "problems": suite.num_rows,
+        "with_gold": len(gold),
+        "label_free": label_free(ledger),
+        "mean_response_tokens": samples.summary["mean_response_tokens"],
+        "sampling": samples.summary["sampling"],
+    }
+    if not gold:
+        return result, None
+    found = scores(ledger, gold, k)
+    return {**result, "metrics": found.metrics()}, found
 
 
 def _headline(config: Config, results: dict[str, dict[str, Any]]) -> str:

@@ -23,7 +23,7 @@ from ...answers import gold_answer
 from ...data.errors import UserError
 from ...data.models import Model
 from ...data.prompts import prompt_of
-from ..config import Config
+from ..config import Config, TrainSection
 from ..generate import load_tokenizer
 from ..progress import Advance
 from .reward import label_reward
@@ -68,20 +68,6 @@ def grpo_config(config: Config, output: Path, n_validation: int) -> GRPOConfig:
             f"{rows} rollouts a step (prompts_per_step x num_generations) are not divided by "
             f"{world} processes x micro_batch_size {micro}"
         )
-    validation: dict[str, Any] = {}
-    if n_validation:
-        # Whole groups of validation samples; near 256 rows, since larger batches of a small model are bound by
-        # copies of the KV cache on CPU.
-        groups = max(1, (section.micro_batch_size or 256) // section.validation_samples)
-        validation = {
-            "eval_strategy": "steps",
-            "eval_steps": section.eval_every,
-            "eval_on_start": True,
-            "num_generations_eval": section.validation_samples,
-            "per_device_eval_batch_size": groups * section.validation_samples,
-            "metric_for_best_model": "eval_reward",
-            "greater_is_better": True,
-        }
     dtype = {} if config.model.dtype == "auto" else {"dtype": config.model.dtype}
     defaults: dict[str, Any] = {
         "bf16": False, "gradient_checkpointing": False, "report_to": "none", "disable_tqdm": True,
@@ -110,13 +96,31 @@ def grpo_config(config: Config, output: Path, n_validation: int) -> GRPOConfig:
         save_strategy="steps",
         save_steps=section.eval_every,
         logging_steps=1,
-        **validation,
+        **_validation(section, n_validation),
         **{**defaults, **section.trl},
     )
     try:
         return GRPOConfig(**arguments)
     except (ValueError, TypeError) as error:
         raise UserError(f"train: TRL refuses these settings: {error}") from error
+
+
+def _validation(section: TrainSection, n_validation: int) -> dict[str, Any]:
+    """Validation at every checkpoint and before the first step, where there are gold validation problems."""
+    if not n_validation:
+        return {}
+    # Whole groups of validation samples; near 256 rows, since larger batches of a small model are bound by
+    # copies of the KV cache on CPU.
+    groups = max(1, (section.micro_batch_size or 256) // section.validation_samples)
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": section.eval_every,
+        "eval_on_start": True,
+        "num_generations_eval": section.validation_samples,
+        "per_device_eval_batch_size": groups * section.validation_samples,
+        "metric_for_best_model": "eval_reward",
+        "greater_is_better": True,
+    }
 
 
 def as_dataset(rows: Sequence[dict[str, Any]], config: Config) -> datasets.Dataset:
