@@ -120,6 +120,19 @@ def test_an_interval_of_even_values_is_that_of_students_t() -> None:
     assert estimate.high == pytest.approx(values.mean() + half, abs=half / 8)
 
 
+def test_an_interval_reaches_further_to_the_side_of_the_long_tail() -> None:
+    tail = np.random.default_rng(4).exponential(size=40)
+    right, left = mean_interval(tail, highest=99.0), mean_interval(-tail, lowest=-99.0, highest=0.0)
+    assert right.high - right.value > 1.2 * (right.value - right.low)
+    assert left.value - left.low > 1.2 * (left.high - left.value)
+
+
+def test_an_interval_ends_where_the_values_must() -> None:
+    nearly_all = np.array([1.0] * 59 + [0.9])
+    assert mean_interval(nearly_all).high <= 1.0
+    assert mean_interval(1 - nearly_all).low >= 0.0
+
+
 def test_intervals_cover_the_truth_about_19_times_of_20() -> None:
     rng = np.random.default_rng(3)
     n = 200
