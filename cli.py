@@ -169,9 +169,12 @@ def _stage(
     overwrite: bool,
     dry_run: bool,
 ) -> None:
+    from .data.errors import UserError
     from .stages.config import load_config
 
     resolved = load_config(config, overrides)
+    if run.exists() and not run.is_dir():
+        raise UserError(f"--run {run} is a file, not a folder")
     if dry_run:
         typer.echo(resolved.model_dump_json(indent=2))
         typer.echo(f"dry run: `srt {name}` on {run} would use these settings; nothing was read or written", err=True)

@@ -15,6 +15,9 @@ from .errors import UserError
 from .manifest import Manifest, Output, load
 from .store import content_of, digest_of, sha256_of
 
+# Inputs that may come from outside the run folder: the base model, and samples of another engine.
+_FROM_OUTSIDE = ("model", "samples")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -75,7 +78,11 @@ def verify(run: Path) -> tuple[int, list[Finding]]:
             findings += [Finding(path, what, after) for path, what in altered]
         for name, digest in manifest.value["payload"]["inputs"].items():
             key = str((manifest.path.parent / name).relative_to(run))
-            if contents.get(key, digest) != digest:
+            if contents.get(key) == digest or (key not in contents and name in _FROM_OUTSIDE):
+                continue
+            if key not in contents:
+                findings.append(Finding(key, "no manifest vouches for it", _dependents(run, found, [key])))
+            else:
                 what = f"made from another {key} than the folder now holds"
                 findings.append(Finding(label, what, _dependents(run, found, own)))
     return files, findings

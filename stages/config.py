@@ -47,6 +47,13 @@ class ProblemsSection(_Section):
     held_out: dict[str, Share] = {"validation": 0.1, "test": 0.2}
     """Shares set aside by a seeded hash of problem_id where the source has no split column."""
 
+    @field_validator("held_out")
+    @classmethod
+    def _some_left(cls, held_out: dict[str, float]) -> dict[str, float]:
+        if sum(held_out.values()) >= 1:
+            raise ValueError("the shares held out must leave problems to train on")
+        return held_out
+
 
 class ModelSection(_Section):
     path: str = models.BUILTIN

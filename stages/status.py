@@ -59,7 +59,7 @@ def _evaluation(manifest: Manifest, split: str) -> Table:
     """Base, best and last side by side on one split; every accuracy carries its 95% interval below it."""
     k, results = manifest.summary["k"], manifest.summary["results"]
     size = results["base"][split]["problems"]
-    names = (f"avg@{k}", f"maj@{k}", f"pass@{k}")
+    names = (f"avg@{k}", f"maj@{k}", f"pass@{k}")[: 3 if k > 1 else 2]
     table = _table(
         f"{split}: {size} problems, 95% intervals over problems", ("policy", *names, "agreement", "avg paired to base")
     )

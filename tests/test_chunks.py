@@ -358,11 +358,13 @@ def test_a_saved_chunk_has_no_fault_and_an_absent_one_is_missing(tmp_path: Path)
     assert (fault(chunk, 2, "f") or "").startswith("unreadable")
 
 
-def test_an_engine_that_answers_too_few_requests_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("short", ["a request", "a sample"])
+def test_an_engine_that_answers_too_little_is_an_error(tmp_path: Path, short: str) -> None:
     class Short(SeededEngine):
         def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Response]]:
-            return super().generate(requests, sampling)[1:]
+            answered = super().generate(requests, sampling)
+            return answered[1:] if short == "a request" else [answered[0][1:], *answered[1:]]
 
     chunk = Chunk(tmp_path / "c.parquet", (Task("a", [1]), Task("b", [1])))
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(RuntimeError, match="did not return 2 responses for each of 2 requests"):
         run_chunk(chunk, 2, Sampling(1.0, 1.0, 0, 8), 0, Short())

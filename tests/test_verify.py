@@ -236,3 +236,11 @@ def test_runs_are_not_the_same_when_files_of_the_second_were_altered(
     one, two = make_run("one"), make_run("two")
     flip(two / "curriculum.parquet")
     assert exit_code(monkeypatch, "verify", "--run", one, "--same-as", two) == 1
+
+
+def test_an_output_that_lost_its_manifest_is_named_with_what_was_made_from_it(make_run: Callable[..., Path]) -> None:
+    run = make_run()
+    (run / "labels.json").unlink()
+    findings = {finding.path: finding for finding in verify(run)[1]}
+    assert "no manifest vouches for it" in findings["labels.parquet"].what
+    assert "curriculum.parquet" in findings["labels.parquet"].dependents

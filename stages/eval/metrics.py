@@ -46,16 +46,28 @@ def mean_interval(values_P: np.ndarray, *, lowest: float = 0.0, highest: float =
     if np.ptp(values_P) == 0.0:
         unseen = 1 - 0.025 ** (1 / n)
         return Estimate(mean, mean - unseen * (mean - lowest), mean + unseen * (highest - mean))
-    draws = values_P[np.random.default_rng(seed).integers(n, size=(_RESAMPLES, n))]
-    spread = draws.std(axis=1, ddof=1) / n**0.5
+    means, spread = _resample(values_P, seed)
     if (spread < 1e-12).mean() > 0.01:
         from scipy import stats
 
         low, high = -stats.t.ppf(0.975, n - 1), stats.t.ppf(0.975, n - 1)
     else:
         usable = spread >= 1e-12
-        low, high = np.quantile((draws.mean(axis=1)[usable] - mean) / spread[usable], [0.025, 0.975])
+        low, high = np.quantile((means[usable] - mean) / spread[usable], [0.025, 0.975])
     return Estimate(mean, max(lowest, mean - float(high) * error), min(highest, mean - float(low) * error))
+
+
+def _resample(values_P: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard errors of the resamples, in blocks of at most 2 million values (16 MB)."""
+    n = values_P.size
+    rng = np.random.default_rng(seed)
+    block = max(1, 2_000_000 // n)
+    means, errors = [], []
+    for start in range(0, _RESAMPLES, block):
+        draws = values_P[rng.integers(n, size=(min(block, _RESAMPLES - start), n))]
+        means.append(draws.mean(axis=1))
+        errors.append(draws.std(axis=1, ddof=1) / n**0.5)
+    return np.concatenate(means), np.concatenate(errors)
 
 
 def pass_at(n: int, c: int, k: int) -> float:

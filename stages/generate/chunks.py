@@ -42,8 +42,14 @@ def cut(tasks: Sequence[Task], size: int, folder: Path) -> list[Chunk]:
 
 
 def run_chunk(chunk: Chunk, n: int, sampling: Sampling, run_seed: int, engine: Engine) -> pa.Table:
-    """Sample every problem of a chunk n times in one engine call."""
+    """Sample every problem of a chunk n times in one engine call.
+
+    Raises RuntimeError when the engine breaks its contract: fewer samples would pass for more certain votes.
+    """
     requests = [Request(task.prompt_ids, n, sample_seed(run_seed, task.problem_id, 0)) for task in chunk.tasks]
+    answered = engine.generate(requests, sampling)
+    if [len(responses) for responses in answered] != [n] * len(requests):
+        raise RuntimeError(f"the engine did not return {n} responses for each of {len(requests)} requests")
     rows = [
         {
             "problem_id": task.problem_id,
@@ -53,7 +59,7 @@ def run_chunk(chunk: Chunk, n: int, sampling: Sampling, run_seed: int, engine: E
             "finish_reason": response.finish_reason,
             "seed": request.seed + index,
         }
-        for task, request, responses in zip(chunk.tasks, requests, engine.generate(requests, sampling), strict=True)
+        for task, request, responses in zip(chunk.tasks, requests, answered, strict=True)
         for index, response in enumerate(responses)
     ]
     return as_table(rows, SAMPLES)
