@@ -123,6 +123,30 @@ def evaluate(
 
 
 @app.command()
+def answers(
+    first: Annotated[str, typer.Argument(metavar="A", help="An answer or a response.", show_default=False)] = "",
+    second: Annotated[str, typer.Argument(metavar="B", help="The other one.", show_default=False)] = "",
+    rule: Annotated[
+        list[str], typer.Option("--rule", help="Extraction rules, in order (repeatable).", metavar="NAME")
+    ] = ["boxed"],  # noqa: B006 - typer copies it
+) -> None:
+    """Why two answers did or did not merge: extraction, canonical forms, verdict. Reads piped jsonl pairs {a, b}."""
+    import json
+
+    from .data.errors import UserError
+    from .stages.explain import explain, read_pairs
+
+    if first or second:
+        pairs = [(first, second)]
+    elif sys.stdin.isatty():
+        raise UserError("srt answers takes two answers, or jsonl lines with a and b on standard input")
+    else:
+        pairs = read_pairs(sys.stdin)
+    for line in explain(pairs, rule):
+        typer.echo(json.dumps(line, ensure_ascii=False))
+
+
+@app.command()
 def status(run: RunOption) -> None:
     """One table: each finished stage with its rows, seconds and file, and base against trained accuracy."""
     from .stages.status import show

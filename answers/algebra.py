@@ -7,6 +7,7 @@ merges by rounding.
 """
 
 import math
+from collections import Counter
 from fractions import Fraction
 
 from .notation import UnparsedError
@@ -170,7 +171,9 @@ class Ring:
         number = rational(value)
         if degree == 1:
             return value
-        if number is None or (number < 0 and degree != 2):
+        if number is None:
+            return self._root_of_surds(value, degree)
+        if number < 0 and degree != 2:
             text = show(value)
             return atom(f"sqrt({text})" if degree == 2 else f"(({text})^(1/{degree}))")
         if number < 0:
@@ -182,6 +185,11 @@ class Ring:
         if radicand.bit_length() > MAX_RADICAND_BITS:
             raise UnparsedError("root too large")
         outside, inside = _take_out(radicand, degree)
+        common = math.gcd(degree, *Counter(inside).values()) if inside else 1
+        if common > 1:
+            # The fourth root of 4 is the square root of 2.
+            degree //= common
+            inside = [p for p, times in Counter(inside).items() for _ in range(times // common)]
         result = constant(Fraction(outside, number.denominator))
         if degree == 2:
             for factor in inside:
@@ -189,6 +197,22 @@ class Ring:
         elif inside:
             result = self.multiply(result, atom(f"(({math.prod(inside)})^(1/{degree}))"))
         return result
+
+    def _root_of_surds(self, value: Polynomial, degree: int) -> Polynomial:
+        """Root of `c sqrt(m)` as one root of a number, and of `a + b sqrt(m)` where it is a sum of two roots."""
+        surds = [(c, _surd(m)) for m, c in sorted(value.items())]
+        if len(surds) == 1 and surds[0][0] > 0 and surds[0][1]:
+            coefficient, radicand = surds[0]
+            return self.root(constant(coefficient**2 * radicand), 2 * degree)
+        if degree == 2 and len(surds) == 2 and surds[0][1] == 1 and surds[0][0] > 0 and surds[1][1]:
+            whole, (coefficient, radicand) = surds[0][0], surds[1]
+            rest = self.root(constant(whole**2 - coefficient**2 * radicand), 2)
+            number = rational(rest)
+            if number is not None:
+                larger, smaller = (self.root(constant((whole + sign * number) / 2), 2) for sign in (1, -1))
+                return add(larger, scale(smaller, Fraction(1 if coefficient > 0 else -1)))
+        text = show(value)
+        return atom(f"sqrt({text})" if degree == 2 else f"(({text})^(1/{degree}))")
 
     def factorial(self, value: Polynomial) -> Polynomial:
         """Factorial of a small whole number."""
@@ -203,6 +227,16 @@ class Ring:
         if n is None or k is None or n.denominator != 1 or k.denominator != 1 or not 0 <= k <= n <= MAX_EXPONENT:
             raise UnparsedError("binomial outside the exact range")
         return constant(math.comb(n.numerator, k.numerator))
+
+
+def _surd(monomial: Monomial) -> int:
+    """The product of the numbers under a monomial's square roots; 0 when it has any other atom."""
+    product = 1
+    for name, exponent in monomial:
+        if exponent != 1 or not (name.startswith("sqrt(") and name[5:-1].isdigit()):
+            return 0
+        product *= int(name[5:-1])
+    return product
 
 
 def _take_out(radicand: int, degree: int) -> tuple[int, list[int]]:

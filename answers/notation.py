@@ -98,6 +98,8 @@ _THOUSANDS = re.compile(r"(?<=[0-9])\s*(?:\{\s*,\s*\}|,\s*\\!|\\,)\s*(?=[0-9]{3}
 _DOUBLED = re.compile(
     r"(?<!\\)\\\\(?=(?:[dt]?frac|sqrt|left|right|text|mathrm|pi|cdot|times|infty|pm|cup|circ)(?![A-Za-z]))"
 )
+# `\\quadx_2` is a space that has lost the one behind it.
+_QUAD = re.compile(r"\\q?quad(?=[A-Za-z])")
 _SPACED_THOUSANDS = re.compile(r"(?:\\?\$)?[-+]?[0-9]{1,3}(?:[ ~\u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?")
 _TOKEN = re.compile(
     r"\\[A-Za-z]+|\\.|\\|[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+(?![A-Za-z0-9.]))?|\.[0-9]+"
@@ -231,7 +233,7 @@ def _join_thousands(pieces: list[tuple[str, bool]]) -> list[str]:
 def tokenize(text: str) -> list[str]:
     """Tokens of an answer of at most `MAX_CHARS` characters. Raises UnparsedError over `MAX_TOKENS`."""
     text = _DOUBLED.sub(r"\\", _plain(text))
-    text = _THOUSANDS.sub("", _DEGREES.sub(" ", text))
+    text = _QUAD.sub(" ", _THOUSANDS.sub("", _DEGREES.sub(" ", text)))
     if _SPACED_THOUSANDS.fullmatch(text.strip()):
         text = re.sub(r"[ ~\u00a0\u202f]", "", text)
     pieces: list[tuple[str, bool]] = []

@@ -31,6 +31,11 @@ UNITS = frozenset(_UNIT_WORDS.split())
 _POWERS = frozenset({"square", "sq", "cubic", "cu"})
 
 
+def is_unit(word: str) -> bool:
+    """Whether one word by itself is a unit that a quantity may carry."""
+    return word in UNITS and word not in _POWERS
+
+
 def _skip_power(tokens: list[str], at: int) -> int:
     """Past `^2`, `^{2}` or a bare 2 or 3 that belongs to a unit, and the full stop of an abbreviation."""
     if tokens[at : at + 1] == ["^"]:

@@ -66,7 +66,7 @@ ANSWERS = _spec(
         ("answer", _text, True, "the extracted answer; null: none found, no vote"),
         ("how", _text, True, "the extraction rule that found it"),
         ("class_id", _int, True, "equivalence class within the problem, 0 is the largest"),
-        ("settled_by", _text, True, "exact: the answers' canonical forms are equal"),
+        ("settled_by", _text, True, "exact: canonical forms are equal; math_verify: its verdict joined the class"),
         ("truncated", _flag, False, "the response hit the token limit"),
     ],
 )
@@ -75,7 +75,9 @@ _answer_class = pa.struct(
     [
         pa.field("answer", _text, nullable=False),
         pa.field("canonical", _text, nullable=False),
+        pa.field("forms", pa.list_(pa.field("item", _text, nullable=False)), nullable=False),
         pa.field("count", _int, nullable=False),
+        pa.field("correct", _flag),
     ]
 )
 
@@ -102,6 +104,7 @@ LABELS = _spec(
         ("n_answered", _int, False, "samples with an answer"),
         ("n_truncated", _int, False, "samples that hit the token limit"),
         ("tie", _flag, False, "two classes share the largest count"),
+        ("unsure", _flag, False, "a comparison that nobody could settle touches the largest class"),
         ("pass_rate", _float, True, "share of samples equal to gold; null without gold"),
         ("label_correct", _flag, True, "label equals gold; null without gold or label"),
         ("reward_accuracy", _float, True, "share of samples on which label and gold give the same reward"),
@@ -117,6 +120,12 @@ CURRICULUM = _spec(
         ("problem_id", _text, False, ""),
         ("problem", _text, False, ""),
         ("label", _text, False, "the pseudo-label, the reward's target"),
+        (
+            "label_forms",
+            pa.list_(pa.field("item", _text, nullable=False)),
+            False,
+            "canonical forms of the label's class: each of them is rewarded",
+        ),
         ("gold", _text, True, "monitor only, never a reward"),
         ("majority_frequency", _float, False, "the difficulty it was ranked by"),
         ("level", _text, True, ""),
@@ -158,7 +167,19 @@ METRICS = _spec(
     ],
 )
 
-ALL = (PROBLEMS, SAMPLES, ANSWERS, LABELS, CURRICULUM, EXCLUDED, METRICS)
+VERDICTS = _spec(
+    "verdicts.parquet",
+    "a pair of forms that math-verify was asked about; a memo for all stages",
+    ("form_a", "form_b"),
+    [
+        ("form_a", _text, False, "canonical form, before form_b in text order"),
+        ("form_b", _text, False, ""),
+        ("verdict", _text, False, "equal, unequal or unknown"),
+        ("fault", _text, True, "why it is unknown: timeout, crash, memory, error, rejected, poisoned"),
+    ],
+)
+
+ALL = (PROBLEMS, SAMPLES, ANSWERS, VERDICTS, LABELS, CURRICULUM, EXCLUDED, METRICS)
 
 
 def markdown() -> str:

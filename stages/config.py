@@ -74,6 +74,11 @@ class AnswersSection(_Section):
     rules: Annotated[tuple[str, ...], Field(min_length=1)] = ("boxed",)
     """Extraction rules, in order; the first that finds an answer decides."""
 
+    verifier: Literal["math_verify", "none"] = "math_verify"
+    """Who is asked about pairs that canonical forms leave open and that could change a vote or a reward."""
+    verify_seconds: Positive = 2.0
+    """Wall-clock limit of one comparison; then its worker is killed and the verdict is unknown."""
+
     @field_validator("rules")
     @classmethod
     def _known_rules(cls, rules: tuple[str, ...]) -> tuple[str, ...]:

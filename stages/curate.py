@@ -75,6 +75,7 @@ def easiest(
         {
             **{key: problems[row["problem_id"]][key] for key in ("problem_id", "problem", "gold", "level")},
             "label": row["label"],
+            "label_forms": row["classes"][0]["forms"],
             "majority_frequency": row["majority_frequency"],
             "rank": rank,
         }

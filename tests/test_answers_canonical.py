@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selftrain.answers import equivalent, normalize
+from selftrain.answers import canonical, equivalent, normalize
+from selftrain.answers.canonical import settled
+from selftrain.answers.units import UNITS
 
 _PIECES = """
 1 2 12 0 000 3.5 1,000 1e3 x y i e sqrt pi cm B and or + - * / ^ ! = < >= : _ ' , . ; % $ | & ( ) [ ] { } \\ \\\\
@@ -112,6 +114,16 @@ EQUAL = [
     (r"\begin{pmatrix} 1 & 0.5 \\ 3 & 4 \end{pmatrix}", r"\begin{bmatrix}1&1/2\\3&4\end{bmatrix}"),
     (r"\\left(3, \\frac{\\pi}{2}\\right)", r"(3, \pi/2)"),
     ("185\\", "185"),
+    (r"\sqrt{\sqrt{2}}", "2^{1/4}"),
+    (r"\sqrt[4]{4}", r"\sqrt{2}"),
+    (r"\sqrt{3+2\sqrt{2}}", r"1+\sqrt{2}"),
+    (r"\sqrt{3-2\sqrt{2}}", r"\sqrt{2}-1"),
+    ("2*3 = 6; 6+1 = 7", "7"),
+    (r"x_1 = 1, x_2 = 2", "2, 1"),
+    (r"x_{1}=1,\quadx_{2}=2", "1, 2"),
+    ("(1,2), (1,2), (3,4)", "(3,4), (1,2)"),
+    ("6th", "6"),
+    ("1st", "1"),
 ]
 UNEQUAL = [
     ("(1, 2)", "(2, 1)"),
@@ -164,6 +176,12 @@ UNEQUAL = [
     ("even", "odd"),
     ("A", "B"),
     ("", "0"),
+    ("x_1 = 1, y_1 = 2", "x_1 = 2, y_1 = 1"),
+    ("1, 1, 2", "1, 2, 2"),
+    ("1st", "2nd"),
+    ("10\\text{ m}", "10"),
+    (r"\sqrt{3+2\sqrt{3}}", r"1+\sqrt{2}"),
+    (r"\sqrt{\sqrt{2}-1}", r"\sqrt{1-\sqrt{2}}"),
 ]
 HOSTILE = [
     "9**9**9",
@@ -283,3 +301,64 @@ def test_work_is_bounded(answer: str) -> None:
 def test_long_answers_come_back_unparsed() -> None:
     answer = "1+" * 600 + "1"
     assert normalize(f"  {answer} ") == answer
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [
+        ("0.5", r"\frac12", True),
+        ("no~solution", "No solution", True),
+        ("1/3", "0.333", False),
+        (r"\sqrt{2}", r"\sqrt{3}", False),
+        ("x+1", "x+2", False),
+        ("(1,2)", "(2,1)", False),
+        ("(1,2)", "1,2", False),
+        ("A", "B", False),
+        ("even", "odd", False),
+        ("5", "even", False),
+        ("the total comes to 5 apples", "5", False),
+        ("1" * 121, "1", False),
+        ("7 + \u221a69", "7 + log 2", False),
+        ("4*sqrt(a+b)", "4", False),
+        ("1" * 2000, "x", False),
+        (r"\sin(\pi/2)", "1", None),
+        ("e^x", "x", None),
+        ("10_8", "8", None),
+        ("1/(x+1)", "x", None),
+        ("x = y + 2", "x - y - 2 = 0", None),
+        ("-1 < x < 1", "(-1,1)", None),
+        (r"x \in \mathbb{R}", r"(-\infty,\infty)", None),
+        ("135 kilowatt-hours", "135", False),
+        (r"\int_0^1 x dx", "1/2", None),
+    ],
+)
+def test_what_the_canonical_forms_settle(a: str, b: str, verdict: bool | None) -> None:
+    assert settled(a, b) is verdict
+    assert settled(b, a) is verdict
+
+
+@given(ANSWERS, ANSWERS)
+def test_settled_agrees_with_the_forms(a: str, b: str) -> None:
+    assert settled(a, a) is True
+    assert (settled(a, b) is True) == equivalent(a, b)
+    assert settled(a, b) is settled(b, a)
+
+
+_DIGITS = st.text("0123456789", min_size=1, max_size=9)
+_WHOLE = _DIGITS | st.integers(0, 10**9).map("{:,}".format)
+_TAIL = st.sampled_from(["", "%", r"\%", *(f" {unit}" for unit in sorted(UNITS)), " th", " apples", " e", " square"])
+_PLAIN_NUMBERS = st.one_of(
+    st.tuples(st.sampled_from(["", "-", "$", r"-\$"]), _WHOLE, st.just("") | _DIGITS.map(".{}".format), _TAIL).map(
+        "".join
+    ),
+    st.builds("{}{}/{}".format, st.sampled_from(["", "-"]), _DIGITS, _DIGITS),
+    st.builds(r"{}\dfrac{{{}}}{{{}}}".format, st.sampled_from(["", "-"]), _DIGITS, _DIGITS),
+)
+
+
+@settings(max_examples=500)
+@given(_PLAIN_NUMBERS)
+def test_the_fast_path_agrees_with_the_parser(answer: str) -> None:
+    quick = canonical._plain_number(answer)
+    form, parsed = canonical._form(answer)
+    assert quick is None or (quick == form and parsed)

@@ -22,7 +22,14 @@ Row = dict[str, Any]
 
 def entry(problem_id: str, frequency: float, label: str | None = "1", reason: str | None = None) -> Row:
     """What `easiest` reads of a ledger row."""
-    return {"problem_id": problem_id, "majority_frequency": frequency, "label": label, "reason": reason}
+    classes = [] if label is None else [{"forms": [label, f"{label}+0"]}]
+    return {
+        "problem_id": problem_id,
+        "majority_frequency": frequency,
+        "label": label,
+        "reason": reason,
+        "classes": classes,
+    }
 
 
 def problem(problem_id: str, text: str | None = "text") -> Row:
@@ -53,6 +60,7 @@ def test_a_chosen_problem_carries_its_text_label_and_gold() -> None:
     (row,), _ = choose([entry("a", 0.5, label="42")], 1.0)
     assert row == {
         "problem_id": "a", "problem": "text", "gold": "g", "level": "3", "label": "42",
+        "label_forms": ["42", "42+0"],
         "majority_frequency": 0.5, "rank": 0,
     }  # fmt: skip
 

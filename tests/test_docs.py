@@ -36,9 +36,9 @@ def test_the_readme_shows_commands() -> None:
 @pytest.mark.parametrize("line", SRT)
 def test_every_srt_command_of_the_readme_is_understood(line: str, tmp_path: Path) -> None:
     arguments = shlex.split(line)[1:]
-    done = subprocess.run(
-        [sys.executable, "-m", "selftrain", *arguments, "--dry-run"], cwd=ROOT, capture_output=True, text=True
-    )
+    if arguments[0] != "answers":
+        arguments.append("--dry-run")
+    done = subprocess.run([sys.executable, "-m", "selftrain", *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

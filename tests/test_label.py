@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selftrain.answers import GRADER_VERSION, equivalent
+from selftrain.answers import GRADER_VERSION, equivalent, gold_answer
 from selftrain.data.errors import UserError
 from selftrain.data.manifest import load
 from selftrain.data.schemas import ANSWERS, LABELS, PROBLEMS, SAMPLES, TableSpec
@@ -20,7 +20,7 @@ from selftrain.stages import label
 from selftrain.stages.config import Config
 from selftrain.stages.generate import Request, Response, Sampling
 from selftrain.stages.generate import run as generate
-from selftrain.stages.label.ledger import Vote, gold_answer, ledger_row
+from selftrain.stages.label.ledger import Vote, ledger_row
 from selftrain.stages.summary import Summary
 
 RESPONSES = [r"So \boxed{4}", r"\boxed{4.0}", r"\boxed{5}", "no idea"]
@@ -45,8 +45,8 @@ def test_the_largest_class_is_the_label_with_every_count_behind_it() -> None:
     assert row["label"] == "0.5"
     assert row["reason"] is None
     assert row["classes"] == [
-        {"answer": "0.5", "canonical": "1/2", "count": 3},
-        {"answer": "3", "canonical": "3", "count": 1},
+        {"answer": "0.5", "canonical": "1/2", "forms": ["1/2"], "count": 3, "correct": None},
+        {"answer": "3", "canonical": "3", "forms": ["3"], "count": 1, "correct": None},
     ]
     assert (row["majority_count"], row["n_samples"], row["n_answered"]) == (3, 5, 4)
     assert (row["majority_frequency"], row["answered_frequency"]) == (3 / 5, 3 / 4)

@@ -74,7 +74,7 @@ def test_pass_at_more_than_there_are_samples_does_not_exist(n: int, k: int) -> N
     ],
 )
 def test_tied_majorities_share_the_point(ledger_of: Ledger, answers: list[str | None], gold: str, value: float) -> None:
-    assert majority_right(ledger_of("p", answers, gold), gold) == pytest.approx(value)
+    assert majority_right(ledger_of("p", answers, gold)) == pytest.approx(value)
 
 
 # Intervals

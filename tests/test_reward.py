@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from selftrain.answers import extract, vote
+from selftrain.answers import Judge, extract, normalize, vote
 from selftrain.stages.label.ledger import Vote, ledger_row
 from selftrain.stages.train.reward import label_reward
 
@@ -40,12 +40,15 @@ def reward_of(
     gold: list[str | None] | None = None,
     ids: list[list[int]] | None = None,
     rules: tuple[str, ...] = ("boxed",),
+    forms: list[str] | None = None,
+    judge: Judge | None = None,
 ) -> tuple[list[float | None], Log]:
     log = Log()
-    rewards = label_reward(rules, LIMIT, [EOS])(
+    rewards = label_reward(rules, LIMIT, [EOS], judge)(
         completions=completions,
         completion_ids=ids or [[5, EOS]] * len(completions),
         label=label,
+        label_forms=[forms or []] * len(label),
         gold=gold or [None] * len(completions),
         log_metric=log,
         prompts=["p"] * len(completions),
@@ -101,9 +104,27 @@ def test_a_rollout_at_the_limit_without_a_stop_token_is_truncated() -> None:
     assert reward_of(["the answer is 12"] * 4, ["12"] * 4, ids=ids, rules=rules)[0] == [0.0, 1.0, 1.0, 1.0]
 
 
+def test_every_form_that_voted_for_the_label_is_a_hit() -> None:
+    assert reward_of([r"\boxed{x}", r"\boxed{y}", r"\boxed{z}"], ["x"] * 3, forms=["x", "y"])[0] == [1.0, 1.0, 0.0]
+
+
+def test_a_judge_settles_what_the_forms_leave_open() -> None:
+    judge = Judge()
+    judge.load([{"form_a": "1", "form_b": normalize(r"\sin^2 x+\cos^2 x"), "verdict": "equal", "fault": None}])
+    completions = [r"\boxed{\sin^2 x+\cos^2 x}", r"\boxed{2}", "none"]
+    assert reward_of(completions, ["1"] * 3, judge=judge)[0] == [1.0, 0.0, 0.0]
+    assert reward_of(completions, ["1"] * 3)[0] == [0.0, 0.0, 0.0]
+
+
 def test_every_stop_token_ends_a_response() -> None:
     reward = label_reward(("boxed",), 2, [EOS, 4])
-    fixed = {"completions": [r"\boxed 1"] * 3, "label": ["1"] * 3, "gold": [None] * 3, "log_metric": Log()}
+    fixed = {
+        "completions": [r"\boxed 1"] * 3,
+        "label": ["1"] * 3,
+        "label_forms": [[]] * 3,
+        "gold": [None] * 3,
+        "log_metric": Log(),
+    }
     assert reward(completion_ids=[[5, EOS], [5, 4], [4, 5]], **fixed) == [1.0, 1.0, 0.0]
 
 

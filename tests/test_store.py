@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from selftrain.data import schemas
 from selftrain.data.errors import UserError
-from selftrain.data.schemas import LABELS, SAMPLES, TableSpec
+from selftrain.data.schemas import CURRICULUM, LABELS, SAMPLES, TableSpec
 from selftrain.data.store import (
     as_table,
     atomic,
@@ -31,7 +31,15 @@ from selftrain.data.store import (
 TEXT = st.text(max_size=30)
 INT32 = st.integers(min_value=-(2**31), max_value=2**31 - 1)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-ANSWER_CLASS = st.fixed_dictionaries({"answer": TEXT, "canonical": TEXT, "count": INT32})
+ANSWER_CLASS = st.fixed_dictionaries(
+    {
+        "answer": TEXT,
+        "canonical": TEXT,
+        "forms": st.lists(TEXT, max_size=2),
+        "count": INT32,
+        "correct": st.none() | st.booleans(),
+    }
+)
 
 
 def value_of(field: pa.Field) -> st.SearchStrategy[Any]:
@@ -41,6 +49,7 @@ def value_of(field: pa.Field) -> st.SearchStrategy[Any]:
         pa.int64(): st.integers(min_value=-(2**63), max_value=2**63 - 1),
         pa.float64(): FINITE,
         pa.bool_(): st.booleans(),
+        CURRICULUM.schema.field("label_forms").type: st.lists(TEXT, max_size=3),
     }
     value = kinds[field.type] if field.type in kinds else st.lists(ANSWER_CLASS, max_size=3)
     return st.none() | value if field.nullable else value
@@ -260,13 +269,15 @@ def test_the_table_of_the_readme_lists_every_column() -> None:
         assert set(spec.key) <= set(spec.schema.names)
 
 
-@pytest.mark.parametrize("classes", [[None], [{"answer": None, "canonical": "x", "count": 1}]], ids=["class", "answer"])
+@pytest.mark.parametrize(
+    "classes", [[None], [{"answer": None, "canonical": "x", "forms": [], "count": 1}]], ids=["class", "answer"]
+)
 def test_a_missing_value_inside_a_list_is_refused_as_well(classes: list[Any]) -> None:
     row: dict[str, Any] = {field.name: None for field in LABELS.schema}
     for name in ("majority_count", "majority_frequency", "answered_frequency", "margin", "entropy"):
         row[name] = 0
     row |= dict.fromkeys(("n_samples", "n_answered", "n_truncated"), 0)
-    row |= {"problem_id": "p", "grader_version": "1", "tie": False}
+    row |= {"problem_id": "p", "grader_version": "1", "tie": False, "unsure": False}
     assert as_table([{**row, "classes": []}], LABELS).num_rows == 1
     with pytest.raises((ValueError, pa.ArrowException)):
         as_table([{**row, "classes": classes}], LABELS)

@@ -6,13 +6,11 @@ carries the sampling noise, so resampling samples too would over-cover.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from ...answers import gold_answer, normalize
 
 _RESAMPLES = 10_000
 
@@ -82,10 +80,10 @@ def pass_at(n: int, c: int, k: int) -> float:
     return float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
 
 
-def majority_right(row: Mapping[str, Any], gold: str) -> float:
-    """maj@n of one ledger row: 1 when the largest class equals gold; of tied classes each counts 1/tied."""
-    top = [group["canonical"] for group in row["classes"] if group["count"] == row["majority_count"]]
-    return top.count(normalize(gold_answer(gold))) / len(top) if top else 0.0
+def majority_right(row: Mapping[str, Any]) -> float:
+    """maj@n of one ledger row with gold: 1 when the largest class equals gold; of tied classes each counts 1/tied."""
+    top = [bool(group["correct"]) for group in row["classes"] if group["count"] == row["majority_count"]]
+    return sum(top) / len(top) if top else 0.0
 
 
 @dataclass(frozen=True)
@@ -110,15 +108,15 @@ class SuiteScores:
         return {name: mean_interval(values).as_dict() for name, values in found.items()}
 
 
-def scores(ledger: Sequence[Mapping[str, Any]], gold: Mapping[str, str], k: int) -> SuiteScores:
-    """Scores of a suite's ledger rows on the problems that have gold (by problem id)."""
-    rows = sorted((row for row in ledger if row["problem_id"] in gold), key=lambda row: row["problem_id"])
+def scores(ledger: Sequence[Mapping[str, Any]], with_gold: Container[str], k: int) -> SuiteScores:
+    """Scores of a suite's ledger rows on the problems that have gold (their ids)."""
+    rows = sorted((row for row in ledger if row["problem_id"] in with_gold), key=lambda row: row["problem_id"])
     rates = np.array([row["pass_rate"] or 0.0 for row in rows])
     return SuiteScores(
         problem_ids=tuple(row["problem_id"] for row in rows),
         k=k,
         avg_P=rates,
-        maj_P=np.array([majority_right(row, gold[row["problem_id"]]) for row in rows]),
+        maj_P=np.array([majority_right(row) for row in rows]),
         right_P=np.rint(rates * np.array([row["n_samples"] for row in rows])),
     )
 

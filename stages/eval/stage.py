@@ -100,6 +100,7 @@ def _evaluate(config: Config, step: Step, policies: list[Policy], suites: dict[s
     results: dict[str, dict[str, Any]] = {}
     outputs: dict[str, Output] = {}
     first_name: dict[str, str] = {}
+    memo = step.run / "verdicts.parquet"
     rows = 0
     for policy in policies:
         twin = first_name.setdefault(policy.model.identity, policy.name)
@@ -110,7 +111,7 @@ def _evaluate(config: Config, step: Step, policies: list[Policy], suites: dict[s
         results[policy.name] = {}
         for split, suite in suites.items():
             folder = step.run / "evals" / policy.name / split
-            samples, ledger = _sample_and_label(config, folder, suite, split, policy.model, engine)
+            samples, ledger = _sample_and_label(config, folder, suite, split, policy.model, engine, memo)
             result, found = _judge(suite, ledger, samples, config.eval.samples)
             if found is not None:
                 judged[policy.name, split] = found
@@ -127,13 +128,13 @@ def _evaluate(config: Config, step: Step, policies: list[Policy], suites: dict[s
 
 
 def _sample_and_label(
-    config: Config, folder: Path, suite: pa.Table, split: str, model: Model, engine: Engine
+    config: Config, folder: Path, suite: pa.Table, split: str, model: Model, engine: Engine, memo: Path
 ) -> tuple[Manifest, list[dict[str, Any]]]:
     """The samples' manifest and the ledger of one policy on one suite; finished pieces are kept."""
     samples, _ = draw(config, folder, suite, model, config.eval, split=split, overwrite=True, engine=engine)
     # Rules that make pseudo-labels abstain are no business of a test set.
     plain = config.model_copy(update={"label": LabelSection(), "samples": SamplesSection()})
-    label.run(plain, folder, overwrite=True)
+    label.run(plain, folder, overwrite=True, memo=memo)
     return samples, read_table(folder / "labels.parquet", LABELS).to_pylist()
 
 
@@ -141,7 +142,7 @@ def _judge(
     suite: pa.Table, ledger: list[dict[str, Any]], samples: Manifest, k: int
 ) -> tuple[dict[str, Any], SuiteScores | None]:
     """What metrics.json holds, and the scores by problem where the suite has gold."""
-    gold = {row["problem_id"]: row["gold"] for row in suite.to_pylist() if row["gold"]}
+    gold = {row["problem_id"] for row in suite.to_pylist() if row["gold"]}
     result: dict[str, Any] = {
         "problems": suite.num_rows,
         "with_gold": len(gold),

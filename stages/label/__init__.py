@@ -1,5 +1,6 @@
 """label: samples in, answers and the ledger of votes out."""
 
 from .stage import run
+from .verdicts import judge_of
 
-__all__ = ["run"]
+__all__ = ["judge_of", "run"]

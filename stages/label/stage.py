@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...answers import GRADER_VERSION, find, vote
+from ...answers import GRADER_VERSION, Judge, find, gold_answer, votes
 from ...data.errors import UserError
 from ...data.manifest import (
     Manifest,
@@ -35,12 +35,15 @@ from ..progress import progress
 from ..summary import Summary, summarize
 from .ledger import Vote, ledger_row
 from .sources import Sample, outside_problems, outside_samples, own_samples
+from .verdicts import judge_of
 
 _REPORT_EVERY = 1_000  # samples between two movements of the progress bar
 
 
-def run(config: Config, run: Path, *, overwrite: bool = False) -> Summary:
+def run(config: Config, run: Path, *, overwrite: bool = False, memo: Path | None = None) -> Summary:
     """Extract the answer of every sample, vote, and write the ledger.
+
+    `memo` is where verdicts are kept, the run's own verdicts.parquet unless given.
 
     Reads samples/ of the run, or the file `samples.path` of another engine (then problems.parquet is made from
     that file). Needs neither torch nor vLLM. Raises UserError on the user's mistakes, before anything is written.
@@ -48,12 +51,13 @@ def run(config: Config, run: Path, *, overwrite: bool = False) -> Summary:
     outside = Path(config.samples.path).expanduser() if config.samples.path else None
     if not overwrite:
         refuse_strays(run, "labels", ("labels.parquet",))
-    _answers(config, run, outside, overwrite)
-    manifest, skipped = _labels(config, run, overwrite)
+    memo = memo or run / "verdicts.parquet"
+    _answers(config, run, outside, overwrite, memo)
+    manifest, skipped = _labels(config, run, overwrite, memo)
     return summarize(manifest, "labels.parquet", skipped=skipped)
 
 
-def _answers(config: Config, run: Path, outside: Path | None, overwrite: bool) -> None:
+def _answers(config: Config, run: Path, outside: Path | None, overwrite: bool, memo: Path) -> None:
     if outside is None:
         content = input_content(run, "samples", "samples", "srt generate")
     elif (run / "samples.json").is_file():
@@ -88,8 +92,8 @@ def _answers(config: Config, run: Path, outside: Path | None, overwrite: bool) -
             if number % _REPORT_EVERY == 0:
                 advance(_REPORT_EVERY, "answers")
         advance(total % _REPORT_EVERY, "answers")
-    for rows in by_problem.values():
-        _number_classes(rows)
+    with judge_of(config.answers, memo) as judge:
+        _number_classes(list(by_problem.values()), judge)
     _commit_answers(run, step, problems, by_problem, overwrite)
 
 
@@ -106,12 +110,15 @@ def _answer(sample: Sample, config: Config) -> dict[str, Any]:
     }
 
 
-def _number_classes(rows: list[dict[str, Any]]) -> None:
-    """Give the rows of one problem, in sample order, their class ids: 0 is the largest class."""
-    rows.sort(key=lambda row: row["sample_index"])
-    for class_id, group in enumerate(vote([row["answer"] for row in rows]).classes):
-        for member in group.members:
-            rows[member] |= {"class_id": class_id, "settled_by": "exact"}
+def _number_classes(problems: list[list[dict[str, Any]]], judge: Judge | None) -> None:
+    """Give the rows of each problem, in sample order, their class ids: 0 is the largest class."""
+    for rows in problems:
+        rows.sort(key=lambda row: row["sample_index"])
+    ballots = votes([[row["answer"] for row in rows] for rows in problems], judge)
+    for rows, ballot in zip(problems, ballots, strict=True):
+        for class_id, group in enumerate(ballot.classes):
+            for member in group.members:
+                rows[member] |= {"class_id": class_id, "settled_by": group.settled_by}
 
 
 def _commit_answers(
@@ -138,13 +145,13 @@ def _commit_answers(
     commit(step, outputs, rows_in=table.num_rows, rows_out=table.num_rows, summary=summary)
 
 
-def _labels(config: Config, run: Path, overwrite: bool) -> tuple[Manifest, bool]:
+def _labels(config: Config, run: Path, overwrite: bool, memo: Path) -> tuple[Manifest, bool]:
     made_problems = "answers" if config.samples.path else "samples"
     step = Step(
         "labels",
         "label",
         run,
-        config=config.sections("label"),
+        config=config.sections("answers", "label"),
         inputs={
             "answers.parquet": input_content(run, "answers", "answers.parquet", "srt label"),
             "problems.parquet": input_content(run, made_problems, "problems.parquet", "srt label"),
@@ -156,21 +163,36 @@ def _labels(config: Config, run: Path, overwrite: bool) -> tuple[Manifest, bool]
         return manifest, True
     require_free(step, overwrite=overwrite)
     problems = {row["problem_id"]: row for row in read_table(run / "problems.parquet", PROBLEMS).to_pylist()}
-    votes: dict[str, list[Vote]] = defaultdict(list)
+    cast: dict[str, list[Vote]] = defaultdict(list)
     for row in read_table(run / "answers.parquet", ANSWERS).to_pylist():
-        votes[row["problem_id"]].append(Vote(row["answer"], row["truncated"]))
-    splits = {problems[problem_id]["split"] for problem_id in votes}
-    rows = [
-        ledger_row(problem_id, votes.get(problem_id, []), problem["gold"], config.label.min_frequency)
-        for problem_id, problem in sorted(problems.items())
-        if problem["split"] in splits
-    ]
+        cast[row["problem_id"]].append(Vote(row["answer"], row["truncated"]))
+    splits = {problems[problem_id]["split"] for problem_id in cast}
+    with judge_of(config.answers, memo) as judge:
+        if judge is not None:
+            _ask_about_gold(judge, problems, cast)
+        rows = [
+            ledger_row(problem_id, cast.get(problem_id, []), problem["gold"], config.label.min_frequency, judge)
+            for problem_id, problem in sorted(problems.items())
+            if problem["split"] in splits
+        ]
     table = as_table(rows, LABELS)
     begin(step, overwrite=overwrite)
     write_table(run / "labels.parquet", table, LABELS)
     outputs = {"labels.parquet": table_output(run, "labels.parquet", table, LABELS)}
-    n_samples = sum(len(group) for group in votes.values())
+    n_samples = sum(len(group) for group in cast.values())
     return commit(step, outputs, rows_in=n_samples, rows_out=len(rows), summary=_statistics(table)), False
+
+
+def _ask_about_gold(judge: Judge, problems: dict[str, dict[str, Any]], cast: dict[str, list[Vote]]) -> None:
+    """Let the judge see every pair of gold and answer in one batch: one trip a problem would cost most of the time."""
+    judge.equal_all(
+        [
+            (gold_answer(problems[problem_id]["gold"]), answer)
+            for problem_id, group in cast.items()
+            if problems[problem_id]["gold"]
+            for answer in sorted({vote.answer for vote in group if vote.answer is not None})
+        ]
+    )
 
 
 def _statistics(table: pa.Table) -> dict[str, Any]:
@@ -184,6 +206,7 @@ def _statistics(table: pa.Table) -> dict[str, Any]:
         "labelled": len(labelled),
         "abstained": dict(Counter(row["reason"] for row in rows if row["reason"])),
         "abstained_total": len(rows) - len(labelled),
+        "unsure": sum(row["unsure"] for row in rows),
         "mean_majority_frequency": mean([row["majority_frequency"] for row in rows]),
         "answered_share": round(sum(row["n_answered"] for row in rows) / max(n_samples, 1), 4),
         "truncated_share": round(sum(row["n_truncated"] for row in rows) / max(n_samples, 1), 4),

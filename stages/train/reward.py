@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...answers import equivalent, extract, gold_answer
+from ...answers import Judge, equivalent, extract, gold_answer, normalize
 
 Reward = Callable[..., list[float | None]]
 
 
-def label_reward(rules: Sequence[str], max_completion_length: int, eos_token_ids: Sequence[int]) -> Reward:
+def label_reward(
+    rules: Sequence[str], max_completion_length: int, eos_token_ids: Sequence[int], judge: Judge | None = None
+) -> Reward:
     """A TRL reward function: 1.0 where the rollout's answer equals its row's `label`, else 0.0.
 
-    A row without a label gives None, which TRL leaves out of the group's baseline. `gold` is a monitor: it is
-    logged inside this one function, never rewarded (a second, zero-weight reward function would turn an
-    abstention into reward 0, since TRL skips a row only when all functions return None).
+    An answer equals the label when its canonical form is one of `label_forms` (those that voted for it) or when
+    the judge says so. A row without a label gives None, which TRL leaves out of the group's baseline. `gold` is
+    a monitor: it is logged inside this one function, never rewarded (a second, zero-weight reward function would
+    turn an abstention into reward 0, since TRL skips a row only when all functions return None).
     In TRL's evaluation rows the label is the gold answer of the validation set.
     """
     stops = set(eos_token_ids)
@@ -24,6 +27,7 @@ def label_reward(rules: Sequence[str], max_completion_length: int, eos_token_ids
         completions: list[Any],
         completion_ids: list[list[int]],
         label: list[str | None],
+        label_forms: list[list[str]],
         gold: list[str | None],
         log_metric: Callable[[str, float], None],
         **_: Any,
@@ -37,20 +41,38 @@ def label_reward(rules: Sequence[str], max_completion_length: int, eos_token_ids
             for completion, ids in zip(completions, completion_ids, strict=True)
         ]
         log_metric("answered", sum(answer is not None for answer in answers) / len(answers))
-        known = [
-            _hit(answer, gold_answer(truth)) for answer, truth in zip(answers, gold, strict=True) if truth is not None
-        ]
+        truths = [None if text is None else gold_answer(text) for text in gold]
+        known = [hit for hit in _hits(answers, truths, [[] for _ in answers], judge) if hit is not None]
         if known:
             log_metric("gold_accuracy", sum(known) / len(known))
-        return [None if target is None else _hit(answer, target) for answer, target in zip(answers, label, strict=True)]
+        return _hits(answers, label, label_forms, judge)
 
     # TRL names its metrics after the function.
     reward.__name__ = "label"
     return reward
 
 
-def _hit(answer: str | None, target: str) -> float:
-    return float(answer is not None and equivalent(answer, target))
+def _hits(
+    answers: Sequence[str | None], targets: Sequence[str | None], forms: Sequence[Sequence[str]], judge: Judge | None
+) -> list[float | None]:
+    """1.0 or 0.0 for each answer, None without a target; open pairs go to the judge in one batch."""
+    hits: list[float | None] = []
+    open_pairs: list[tuple[int, str, str]] = []
+    for index, (answer, target, known) in enumerate(zip(answers, targets, forms, strict=True)):
+        if target is None:
+            hits.append(None)
+        elif answer is None:
+            hits.append(0.0)
+        elif normalize(answer) in known or equivalent(answer, target):
+            hits.append(1.0)
+        else:
+            hits.append(0.0)
+            open_pairs.append((index, answer, target))
+    if judge is not None and open_pairs:
+        equal = judge.equal_all([(answer, target) for _, answer, target in open_pairs])
+        for (index, _, _), same in zip(open_pairs, equal, strict=True):
+            hits[index] = float(same)
+    return hits
 
 
 def _text(completion: Any) -> str:

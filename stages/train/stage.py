@@ -30,6 +30,7 @@ from ...data.models import Model, file_digests, find_model
 from ...data.schemas import CURRICULUM, METRICS, PROBLEMS
 from ...data.store import as_table, digest_of, read_table, write_table
 from ..config import Config
+from ..label import judge_of
 from ..progress import progress
 from ..summary import Summary, summarize
 
@@ -108,16 +109,30 @@ def _train(
     args = grpo_config(config, policy, len(validation))
     begin(step, overwrite=overwrite)
     policy.mkdir(exist_ok=True)
-    trainer = make_trainer(config, args, model, curriculum, validation)
-    resume = _last_checkpoint(policy)
-    total = config.train.max_steps or _steps(config, len(curriculum))
-    with progress(f"train {step.run.name}", total) as advance:
-        if resume:
-            # The base was validated by the run that began this one.
-            trainer.args.eval_on_start = False
-            advance(_step_of(resume), "resumed")
-        trainer.add_callback(Watch(policy / "timing.jsonl", advance))
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with judge_of(config.answers, step.run / "verdicts.parquet") as judge:
+        trainer = make_trainer(config, args, model, curriculum, validation, judge)
+        resume = _last_checkpoint(policy)
+        total = config.train.max_steps or _steps(config, len(curriculum))
+        with progress(f"train {step.run.name}", total) as advance:
+            if resume:
+                # The base was validated by the run that began this one.
+                trainer.args.eval_on_start = False
+                advance(_step_of(resume), "resumed")
+            trainer.add_callback(Watch(policy / "timing.jsonl", advance))
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    return _finish(config, step, model, trainer, curriculum, validation)
+
+
+def _finish(
+    config: Config,
+    step: Step,
+    model: Model,
+    trainer: Any,
+    curriculum: list[dict[str, Any]],
+    validation: list[dict[str, Any]],
+) -> Manifest:
+    """Save last and best, the metrics, and the manifest of a training that has come to its end."""
+    policy = step.run / "policy"
     history = trainer.state.log_history
     trainer.save_model(str(policy / "last"))
     chosen = _choose(trainer.state, history, policy, model) if validation else None

@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from ...answers import gold_answer
+from ...answers import Judge, gold_answer
 from ...data.errors import UserError
 from ...data.models import Model
 from ...data.prompts import prompt_of
@@ -124,7 +124,7 @@ def _validation(section: TrainSection, n_validation: int) -> dict[str, Any]:
 
 
 def as_dataset(rows: Sequence[dict[str, Any]], config: Config) -> datasets.Dataset:
-    """Columns prompt, label (what the reward compares with) and gold. A row without a label is a validation
+    """Columns prompt, label (what the reward compares with), its forms, and gold. A row without a label is a validation
     problem: its label is its gold answer."""
     features = datasets.Features(
         {
@@ -132,6 +132,7 @@ def as_dataset(rows: Sequence[dict[str, Any]], config: Config) -> datasets.Datas
             if config.prompt.template == "plain"
             else [{"role": datasets.Value("string"), "content": datasets.Value("string")}],
             "label": datasets.Value("string"),
+            "label_forms": [datasets.Value("string")],
             "gold": datasets.Value("string"),
         }
     )
@@ -140,6 +141,7 @@ def as_dataset(rows: Sequence[dict[str, Any]], config: Config) -> datasets.Datas
             {
                 "prompt": prompt_of(row["problem"], config.prompt),
                 "label": row["label"] if "label" in row else gold_answer(row["gold"]),
+                "label_forms": row.get("label_forms", []),
                 "gold": row["gold"],
             }
             for row in rows
@@ -177,13 +179,15 @@ def make_trainer(
     model: Model,
     curriculum: list[dict[str, Any]],
     validation: list[dict[str, Any]],
+    judge: Judge | None,
 ) -> GRPOTrainer:
     """A GRPOTrainer over curriculum rows, with gold validation rows where there are any."""
     torch.set_num_threads(config.threads)
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(model)
     tokenizer.padding_side = "left"
-    reward = label_reward(config.answers.rules, config.train.max_completion_length, _stop_ids(model, tokenizer))
+    stops = _stop_ids(model, tokenizer)
+    reward = label_reward(config.answers.rules, config.train.max_completion_length, stops, judge)
     trainer = GRPOTrainer(
         model=str(model.folder),
         reward_funcs=reward,
