@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .canonical import normalize
-from .equivalence import Judge, settled
+from .equivalence import SHARED, Judge, Shared, settled, shared_judge
 from .sandbox import EQUAL, UNEQUAL, UNKNOWN, Pair, Verdict
 
 # A merged class may overtake with a third one what it could not with two, so questions come in rounds. Each needs
@@ -201,7 +201,7 @@ def _ballot(n_samples: int, classes: tuple[AnswerClass, ...], contest: _Contest 
     )
 
 
-def votes(problems: Iterable[Sequence[str | None]], judge: Judge | None = None) -> list[Ballot]:
+def votes(problems: Iterable[Sequence[str | None]], judge: Judge | Shared | None = SHARED) -> list[Ballot]:
     """`vote` on many problems, with at most three batches of questions to the judge for all of them together.
 
     The first batch holds the open pairs of exact classes that matter in any problem. Where its verdicts merged
@@ -220,14 +220,16 @@ def votes(problems: Iterable[Sequence[str | None]], judge: Judge | None = None) 
         live = [contest for contest, _ in asked]
         if not asked:
             break
+        if isinstance(judge, Shared):
+            judge = shared_judge()
         verdicts = judge.ask(contest.pair(i, j) for contest, needed in asked for i, j in needed)
         for contest, needed in asked:
             contest.take(needed, verdicts)
     return [_ballot(len(answers), c.result(), c) for answers, c in zip(problems, contests, strict=True)]
 
 
-def vote(answers: Sequence[str | None], judge: Judge | None = None) -> Ballot:
-    """Count the extracted answers of one problem by canonical form, and with a judge by equality.
+def vote(answers: Sequence[str | None], judge: Judge | Shared | None = SHARED) -> Ballot:
+    """Count the extracted answers of one problem by equality; with `judge=None` by canonical form alone.
 
     Takes one entry a sample, in sample order, None where no answer was found. A sample without an answer
     does not vote but stays in `n_samples`. Two largest classes of one size abstain. Apart from `members`,

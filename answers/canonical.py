@@ -89,11 +89,6 @@ def normalize(answer: str) -> str:
     return _canonical(answer.strip())[0]
 
 
-def equivalent(a: str, b: str) -> bool:
-    """Whether two answers have one canonical form. Reflexive, symmetric and transitive; never raises."""
-    return normalize(a) == normalize(b)
-
-
 def settled(a: str, b: str) -> bool | None:
     """Whether two raw answers are one, as far as the canonical forms can tell; None when they cannot.
 
@@ -265,8 +260,8 @@ def _values(ring: Ring, tokens: list[str], depth: int) -> list[str]:
 
 def _numbers_roots(labels: set[tuple[str, ...]]) -> bool:
     """Whether the names are `x_1`, `x_2` and so on, which number the solutions for one unknown."""
-    return len({label[0] for label in labels}) == 1 and all(
-        label[0] in _UNKNOWNS and len(label) > 2 and label[1] == "_" and "".join(label[2:]).strip("{}").isdigit()
+    return len({label[:1] for label in labels}) == 1 and all(
+        len(label) > 2 and label[0] in _UNKNOWNS and label[1] == "_" and "".join(label[2:]).strip("{}").isdigit()
         for label in labels
     )
 

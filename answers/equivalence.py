@@ -1,7 +1,10 @@
 """Equality of answers: the canonical form first, then remembered verdicts, then math-verify in its sandbox."""
 
+import atexit
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from functools import cache
 from typing import Protocol
 
 from . import canonical
@@ -12,7 +15,8 @@ from .sandbox import EQUAL, UNKNOWN, Pair, Sandbox, Verdict
 _ABSENT = Verdict(UNKNOWN, "absent")
 # math-verify takes 10% for both 10 and 1/10, and a number in base 8 for the one with the same digits in base 9:
 # through such an answer, unequal ones would join one class.
-_NEVER_ASKED = re.compile(r"%|[0-9)]_")
+# It also reads the range `10-15` as -5 (and equal to `20-25`), `0.5 (50)` as a product and `(10,000)` as (10, 0).
+_NEVER_ASKED = re.compile(r"%|[0-9)]_|^(?:text:)?[0-9.]+(?:-[0-9.]+)+$|[0-9] ?\(|,0[0-9]")
 _TEXT = "text:"
 _PLAIN_ROOT = "sqrt("
 _SPELLINGS = {"<=": r"\le ", ">=": r"\ge ", "!=": r"\ne ", "*": r" \cdot "}
@@ -139,12 +143,34 @@ def settled(form_a: str, form_b: str) -> bool | None:
     return decided
 
 
-def equivalent(a: str, b: str, judge: Judge | None = None) -> bool:
-    """Whether two raw answers are equal: by canonical form alone, or with a judge also by verdict.
+class Shared(Enum):
+    """The judge of whoever names none: one for the process, with the default limits, started when first needed."""
 
-    Raises what the judge raises when no worker can start, and nothing without a judge.
+    JUDGE = "shared"
+
+
+SHARED = Shared.JUDGE
+
+
+@cache
+def shared_judge() -> Judge:
+    """The process's own judge; its workers start at the first open pair and end with the process."""
+    judge = Judge.start()
+    atexit.register(judge.close)
+    return judge
+
+
+def equivalent(a: str, b: str, judge: Judge | Shared | None = SHARED) -> bool:
+    """Whether two raw answers are equal: by canonical form, and where that leaves it open by verdict.
+
+    With `judge=None` canonical forms alone decide. Reflexive, symmetric and deterministic. Raises SandboxError
+    when a worker is needed and none can start.
     """
-    return normalize(a) == normalize(b) if judge is None else judge.equal(a, b)
+    if normalize(a) == normalize(b):
+        return True
+    if judge is None:
+        return False
+    return (shared_judge() if isinstance(judge, Shared) else judge).equal(a, b)
 
 
 def _pair(a: str, b: str) -> Pair:

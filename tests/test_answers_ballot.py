@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selftrain.answers import GRADER_VERSION, Judge, Verdict, normalize, vote, votes
+from selftrain.answers import GRADER_VERSION, Judge, Verdict, equivalent, normalize, vote, votes
 
 SAMPLES = st.lists(
     st.one_of(st.none(), st.sampled_from(["1/2", "0.5", r"\frac12", "1", "1.0", "2", "x", "no", ""]), st.text()),
@@ -133,7 +133,7 @@ def test_a_judge_merges_what_it_calls_equal() -> None:
 
 
 def test_without_a_judge_nothing_is_asked() -> None:
-    ballot = vote([A, B])
+    ballot = vote([A, B], judge=None)
     assert (ballot.asked, ballot.faults, ballot.unsure, ballot.tie) == (0, 0, False, True)
     assert {c.settled_by for c in ballot.classes} == {"exact"}
 
@@ -240,3 +240,12 @@ def test_merged_votes_do_not_depend_on_the_order_of_samples(answers, verdicts, r
         assert c.count == len(c.members)
         assert normalize(c.representative) == c.canonical
         assert (c.settled_by == "math_verify") == (len({normalize(answers[i]) for i in c.members}) > 1)
+
+
+def test_who_names_no_judge_gets_one_and_none_means_forms_alone() -> None:
+    pytest.importorskip("math_verify", reason="a core dependency of the wheel")
+    answers = [r"\sin^2 x+\cos^2 x", "1", "2", "2"]
+    assert equivalent(answers[0], answers[1])
+    assert not equivalent(answers[0], answers[1], judge=None)
+    assert vote(answers).tie
+    assert vote(answers, judge=None).label == "2"

@@ -11,7 +11,7 @@ import pytest
 from selftrain.answers import Judge, extract, normalize, vote, votes
 from selftrain.answers.sandbox import Sandbox
 
-# The canonical form takes microseconds to a few milliseconds; a machine under load may need a hundred times that.
+# CPU seconds. The canonical form takes microseconds to a few milliseconds; this is a bound on hanging, not on speed.
 SLOW_SECONDS = 2.0
 
 EXPLOSIVE = [
@@ -134,14 +134,14 @@ def test_there_are_two_hundred_of_them() -> None:
 @pytest.mark.parametrize("index", range(len(HOSTILE)))
 def test_the_canonical_form_alone_handles_each(index: int) -> None:
     answer = HOSTILE[index]
-    began = time.monotonic()
+    began = time.process_time()
     form = normalize(answer)
     assert normalize(form) == form
-    ballot = vote([answer, "1", answer, None])
+    ballot = vote([answer, "1", answer, None], judge=None)
     assert ballot.n_answered == 3
     assert ballot.label is not None
     extract("\\boxed{" + answer + "} and \\boxed{" + answer)
-    assert time.monotonic() - began < SLOW_SECONDS
+    assert time.process_time() - began < SLOW_SECONDS
     assert sys.getrecursionlimit() >= 1000
 
 

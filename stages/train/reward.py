@@ -63,7 +63,7 @@ def _hits(
             hits.append(None)
         elif answer is None:
             hits.append(0.0)
-        elif normalize(answer) in known or equivalent(answer, target):
+        elif normalize(answer) in known or equivalent(answer, target, judge=None):
             hits.append(1.0)
         else:
             hits.append(0.0)
