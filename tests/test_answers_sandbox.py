@@ -313,7 +313,9 @@ def test_a_fork_leaves_the_workers_of_its_parent_alone(sandbox: Sandbox) -> None
 def test_no_worker_outlives_its_caller(fake: Path, doing: str, how: int) -> None:
     """Killed, interrupted or ended without `close`, idle or inside a power that no signal handler interrupts."""
     script = f"""
-        import sys, threading, time
+        import signal, sys, threading, time
+        # A shell starts background jobs with SIGINT ignored, and Python then leaves it so.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.path[:] = {sys.path!r}
         from pathlib import Path
         from selftrain.answers import Sandbox

@@ -256,7 +256,7 @@ for settings in ([], ["prompt.template=plain"], ["prompt.suffix=Think."]):
     config = load_config(Path(sys.argv[2]), settings)
     model = find_model(config.model.path, None, out)
     row = {"problem": "Compute 17 + 25 - 8.", "label": "34", "gold": "34"}
-    trainer = make_trainer(config, grpo_config(config, out, 0), model, [row] * 8, [])
+    trainer = make_trainer(config, grpo_config(config, out, 0), model, [row] * 8, [], None)
     theirs = trainer._tokenize_prompts([trainer.train_dataset[0]["prompt"]])[0][0]
     ours = render(row["problem"], config.prompt, load_tokenizer(model))
     assert list(theirs) == ours, (settings, list(theirs), ours)
