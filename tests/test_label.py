@@ -553,3 +553,12 @@ def test_a_file_is_not_labelled_into_a_generated_run(
     with pytest.raises(UserError, match="holds generated samples"):
         relabel(write_rows(tmp_path / "s.jsonl", outside("a")), overwrite=True)
     assert json.loads((generated / "samples.json").read_text("utf-8"))
+
+
+def test_a_damaged_memo_of_verdicts_is_a_users_error(
+    tmp_path: Path, write_rows: Callable[..., Path], relabel: Callable[..., Summary]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "verdicts.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(UserError, match=r"verdicts\.parquet is damaged: delete it"):
+        relabel(write_rows(tmp_path / "s.jsonl", outside("a")))

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+
 from ...answers import Judge, SandboxError
 from ...data.errors import UserError
 from ...data.schemas import VERDICTS
@@ -24,15 +26,20 @@ _MADE_BY = "selftrain.math_verify"
 def judge_of(section: AnswersSection, memo: Path) -> Iterator[Judge | None]:
     """A judge that knows the memo's verdicts and leaves its new ones there; None where nobody is to be asked.
 
-    Verdicts of another math-verify version are not used. Raises UserError when no worker can be started.
+    Verdicts of another math-verify version are not used. Raises UserError when the memo is damaged or no worker can
+    be started.
     """
     if section.verifier == "none":
         yield None
         return
     version = importlib.metadata.version("math-verify")
     with Judge.start(seconds=section.verify_seconds) as judge:
-        if memo.is_file() and file_metadata(memo).get(_MADE_BY) == version:
-            judge.load(read_table(memo, VERDICTS).to_pylist())
+        if memo.is_file():
+            try:
+                known = read_table(memo, VERDICTS).to_pylist() if file_metadata(memo).get(_MADE_BY) == version else []
+            except (UserError, pa.ArrowException) as error:
+                raise UserError(f"{memo} is damaged: delete it, its verdicts are asked for again") from error
+            judge.load(known)
         before = len(judge.rows())
         try:
             yield judge
